@@ -1,0 +1,21 @@
+// Weights from [N, K] rows into the blocks that a backend's kernels read (layout: backends.h).
+#pragma once
+
+#include <cstdint>
+
+#include "linear/backends.h"
+
+namespace quoin {
+
+/// K rounded up to the backend's group.
+[[nodiscard]] std::int64_t padded_k(const Backend& backend, std::int64_t k) noexcept;
+
+/// Bytes of all n channels, packed; the padding of the last panel included.
+[[nodiscard]] std::int64_t packed_bytes(const Backend& backend, std::int64_t n,
+                                        std::int64_t k) noexcept;
+
+/// Packs weight[n, k], rows `stride_elems` apart, into `packed` (packed_bytes of it).
+void pack_weight(const Backend& backend, const std::int8_t* weight, std::int64_t stride_elems,
+                 std::int64_t n, std::int64_t k, std::uint8_t* packed) noexcept;
+
+}  // namespace quoin
