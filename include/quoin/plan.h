@@ -28,7 +28,8 @@ struct Plan {
   int tile_rows = 0;          // rows of x that one kernel call computes (M is cut evenly)
   int tile_cols = 0;          // weight rows, i.e. output columns, of one kernel call
   std::int64_t row_block = 0; // rows of x that one pass over the weights serves
-  std::int64_t tiles = 0;     // kernel calls in all, split evenly over the threads
+  std::int64_t k_block = 0;   // k per kernel call; the sums wait for the next chunk of K
+  std::int64_t tiles = 0;     // output tiles in all, split evenly over the threads
 
   double modelled_seconds = 0;
   double compute_limit_seconds = 0;  // all operations at the device's peak

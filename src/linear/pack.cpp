@@ -28,8 +28,12 @@ std::int64_t padded_k(const Backend& backend, std::int64_t k) noexcept {
   return round_up(k, backend.k_group);
 }
 
+std::int64_t padded_cols(const Backend& backend, std::int64_t cols) noexcept {
+  return round_up(cols, backend.round_cols);
+}
+
 std::int64_t packed_bytes(const Backend& backend, std::int64_t n, std::int64_t k) noexcept {
-  return round_up(n, backend.round_cols) * padded_k(backend, k);
+  return padded_cols(backend, n) * padded_k(backend, k);
 }
 
 void pack_weight(const Backend& backend, const std::int8_t* weight, std::int64_t stride_elems,
@@ -37,7 +41,7 @@ void pack_weight(const Backend& backend, const std::int8_t* weight, std::int64_t
   std::memset(packed, 0, static_cast<std::size_t>(packed_bytes(backend, n, k)));
   for (std::int64_t first = 0; first < n; first += backend.panel_cols) {
     const std::int64_t cols = std::min<std::int64_t>(backend.panel_cols, n - first);
-    const std::int64_t step = round_up(cols, backend.round_cols) * backend.k_group;
+    const std::int64_t step = padded_cols(backend, cols) * backend.k_group;
     std::uint8_t* panel = packed + first * padded_k(backend, k);
     for (std::int64_t c = 0; c < cols; ++c) {
       pack_channel(weight + (first + c) * stride_elems, k, backend.k_group, backend.shift_weight,

@@ -10,6 +10,9 @@ namespace quoin {
 /// K rounded up to the backend's group.
 [[nodiscard]] std::int64_t padded_k(const Backend& backend, std::int64_t k) noexcept;
 
+/// `cols` channels of one block rounded up to what the block holds.
+[[nodiscard]] std::int64_t padded_cols(const Backend& backend, std::int64_t cols) noexcept;
+
 /// Bytes of all n channels, packed; the padding of the last panel included.
 [[nodiscard]] std::int64_t packed_bytes(const Backend& backend, std::int64_t n,
                                         std::int64_t k) noexcept;

@@ -23,91 +23,110 @@ struct Product {
   std::int64_t m = 0;
 };
 
-/// The kernel calls of one thread on one block of rows.
-class RowBlock {
+/// The kernel calls of one thread. Lives on the stack of that thread: about 50 KiB.
+class Worker {
  public:
-  RowBlock(const PreparedLayer& layer, const Product& product, const Split& split,
-           std::int64_t first_row)
-      : layer_(layer),
-        product_(product),
-        first_row_(first_row),
-        rows_(std::min(split.row_block, product.m - first_row)),
-        tile_rows_(even_tile_rows(*layer.backend, rows_)),
-        row_tiles_((rows_ + tile_rows_ - 1) / tile_rows_),
-        col_blocks_(split.col_blocks) {}
+  Worker(const PreparedLayer& layer, const Product& product, const Split& split)
+      : layer_(layer), backend_(*layer.backend), product_(product), split_(split) {}
 
-  void run(int thread, int threads) {
-    const auto [begin, end] = share(col_blocks_ * row_tiles_, thread, threads);
+  /// This thread's share of the rows from `first_row` on, at most split.row_block of them.
+  void run_rows(std::int64_t first_row, int thread, int threads) {
+    first_row_ = first_row;
+    rows_ = std::min(split_.row_block, product_.m - first_row);
+    tile_rows_ = even_tile_rows(backend_, rows_);
+    const std::int64_t row_tiles = (rows_ + tile_rows_ - 1) / tile_rows_;
+    const auto [begin, end] = share(split_.col_blocks * row_tiles, thread, threads);
     if (begin == end) return;
-    const Backend& backend = *layer_.backend;
-    if (backend.shift_weight) {
-      backend.kernels->row_sums(product_.x + first_row_ * product_.x_stride_elems,
-                                product_.x_stride_elems, rows_, layer_.k, row_sums_);
+    const std::int8_t* x = product_.x + first_row * product_.x_stride_elems;
+    if (backend_.shift_weight) {
+      backend_.kernels->row_sums(x, product_.x_stride_elems, rows_, layer_.k, row_sums_);
     }
     if (product_.scale_x != nullptr) {
-      std::memcpy(scales_, product_.scale_x + first_row_ * 4, static_cast<std::size_t>(rows_) * 4);
+      std::memcpy(scales_, product_.scale_x + first_row * 4, static_cast<std::size_t>(rows_) * 4);
     }
-    for (std::int64_t call = begin; call < end; ++call) {
-      backend.kernels->tile(tile(call / row_tiles_, call % row_tiles_));
+    // Whole blocks of weights, but for the first and the last of this thread.
+    for (std::int64_t call = begin; call < end;) {
+      const std::int64_t first = call % row_tiles;
+      const std::int64_t count = std::min(end - call, row_tiles - first);
+      run_block(call / row_tiles, first, first + count);
+      call += count;
     }
   }
 
  private:
-  [[nodiscard]] CpuTile tile(std::int64_t col_block, std::int64_t row_tile) const {
-    const Backend& backend = *layer_.backend;
-    const std::int64_t row = row_tile * tile_rows_;  // within the block
-    const std::int64_t col = col_block * backend.tile_cols;
+  /// One block of weights against row tiles [first, last), chunk of k by chunk.
+  void run_block(std::int64_t col_block, std::int64_t first, std::int64_t last) {
+    std::int64_t k = 0;
+    do {  // once even where K is 0
+      const std::int64_t k_count = std::min(split_.k_block, layer_.k - k);
+      const Prefetch prefetch = plan_prefetch(backend_, last - first, k_count);
+      CpuTile t = columns_tile(col_block, k, k_count);
+      t.prefetch = t.weight + prefetch.distance;
+      t.prefetch_lines = prefetch.lines_per_span;
+      for (std::int64_t row_tile = first; row_tile < last; ++row_tile) {
+        set_rows(t, col_block, row_tile * tile_rows_, k);
+        // The sums of a whole K live for one call; those of a chunk wait for the next chunk.
+        const std::int64_t slot = k_count < layer_.k ? row_tile - first : 0;
+        t.sums = sums_ + slot * backend_.tile_rows * backend_.tile_cols;
+        backend_.kernels->tile(t);
+        t.prefetch += prefetch.bytes_per_tile;
+      }
+      k += k_count;
+    } while (k < layer_.k);
+  }
+
+  /// What the calls on one chunk of one block of weights have in common.
+  [[nodiscard]] CpuTile columns_tile(std::int64_t col_block, std::int64_t k,
+                                     std::int64_t k_count) const {
+    const std::int64_t col = col_block * backend_.tile_cols;
     CpuTile t;
-    t.x = product_.x + (first_row_ + row) * product_.x_stride_elems;
     t.x_stride_elems = product_.x_stride_elems;
-    t.k = layer_.k;
-    t.rows = static_cast<int>(std::min<std::int64_t>(tile_rows_, rows_ - row));
-    t.cols = static_cast<int>(std::min<std::int64_t>(backend.tile_cols, layer_.n - col));
-    t.weight = layer_.weight.get() + col * padded_k(backend, layer_.k);
-    t.row_sums = row_sums_ + row;
+    t.k = k_count;
+    t.first_chunk = k == 0;
+    t.last_chunk = k + k_count == layer_.k;
+    t.cols = static_cast<int>(std::min<std::int64_t>(backend_.tile_cols, layer_.n - col));
+    t.weight = layer_.weight.get() + col * padded_k(backend_, layer_.k) +
+               k * padded_cols(backend_, t.cols);
     t.out_type = layer_.out_type;
     if (layer_.out_type != DataType::int32) {
-      t.scale_x = scales_ + row;
       t.scale_w = layer_.scale_w() + col;
       t.bias = layer_.bias() + col;
       t.factor = layer_.factor;
     }
-    t.y = product_.y + (first_row_ + row) * product_.y_stride_bytes + col * size_of(layer_.out_type);
     t.y_stride_bytes = product_.y_stride_bytes;
-    set_prefetch(t, col_block, row_tile);
     return t;
   }
 
-  /// The row tiles of one block of weights share the work of prefetching the next block.
-  void set_prefetch(CpuTile& t, std::int64_t col_block, std::int64_t row_tile) const {
-    const Backend& backend = *layer_.backend;
-    if (!backend.prefetches || row_tiles_ < 2 || col_block + 1 >= col_blocks_) return;
-    const std::int64_t lines_per_span = backend.tile_cols * kPrefetchSpan / 64;
-    t.prefetch_lines = static_cast<int>((lines_per_span + row_tiles_ - 1) / row_tiles_);
-    const std::int64_t slice = t.prefetch_lines * (layer_.k / kPrefetchSpan) * 64;
-    t.prefetch = t.weight + backend.tile_cols * padded_k(backend, layer_.k) + row_tile * slice;
+  /// Points a tile at the rows from `row` (of this block of rows) on.
+  void set_rows(CpuTile& t, std::int64_t col_block, std::int64_t row, std::int64_t k) const {
+    t.rows = static_cast<int>(std::min<std::int64_t>(tile_rows_, rows_ - row));
+    t.x = product_.x + (first_row_ + row) * product_.x_stride_elems + k;
+    t.row_sums = row_sums_ + row;
+    t.scale_x = scales_ + row;
+    t.y = product_.y + (first_row_ + row) * product_.y_stride_bytes +
+          col_block * backend_.tile_cols * size_of(layer_.out_type);
   }
 
   const PreparedLayer& layer_;
+  const Backend& backend_;
   const Product& product_;
-  std::int64_t first_row_;
-  std::int64_t rows_;
-  int tile_rows_;
-  std::int64_t row_tiles_;
-  std::int64_t col_blocks_;
+  const Split& split_;
+  std::int64_t first_row_ = 0;
+  std::int64_t rows_ = 0;
+  int tile_rows_ = 1;
   std::int32_t row_sums_[kMaxRowBlock];
   float scales_[kMaxRowBlock];
+  alignas(64) std::int32_t sums_[kMaxSums];
 };
 
 void run_product(const PreparedLayer& layer, const Product& product, int threads) noexcept {
   const Split split = split_product(*layer.backend, product.m, layer.n, layer.k);
   if (split.empty()) return;
-  const std::int64_t calls =
-      split.col_blocks * ((split.row_block + layer.backend->tile_rows - 1) / layer.backend->tile_rows);
-  const int useful = static_cast<int>(std::min<std::int64_t>(threads, calls));
+  const int useful = static_cast<int>(std::min<std::int64_t>(threads, split.calls_per_pass));
   parallel(useful, [&](int thread, int team) {
-    for (std::int64_t block = 0; block < split.row_blocks; ++block) {
-      RowBlock(layer, product, split, block * split.row_block).run(thread, team);
+    Worker worker(layer, product, split);
+    for (std::int64_t row = 0; row < product.m; row += split.row_block) {
+      worker.run_rows(row, thread, team);
     }
   });
 }

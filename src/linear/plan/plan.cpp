@@ -93,6 +93,7 @@ void fill_choice(Plan& plan, const Backend& backend, const cost::CpuDevice& cpu)
   plan.backend = backend.name;
   plan.device = cpu.name;
   plan.row_block = std::min(split.row_block, plan.m);
+  plan.k_block = split.k_block;
   plan.tile_rows = plan.row_block > 0 ? even_tile_rows(backend, plan.row_block) : 0;
   plan.tile_cols = backend.tile_cols;
   if (!split.empty()) {

@@ -5,30 +5,44 @@
 namespace quoin {
 namespace {
 
-constexpr std::int64_t kDefaultCacheBytes = std::int64_t{8} << 20;
+// How far ahead a single row tile prefetches. Measured on Zen 5, 2026-11-20, weights in memory, one
+// core, M = 1 / 8, share of the read loop: none .60 / .64, 4 KiB .97 / .75, 8 KiB 1.08 / .92, 12 KiB
+// 1.11 / .99, 24 KiB worse. Where the weights fit the third-level cache it neither helps nor hurts.
+constexpr std::int64_t kStreamDistance = 12 * 1024;
 
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+constexpr std::int64_t round_up(std::int64_t a, std::int64_t to) { return ceil_div(a, to) * to; }
 
 }  // namespace
 
-Split split_product(const Backend& backend, std::int64_t m, std::int64_t n, std::int64_t k,
-                    std::int64_t cache_bytes) noexcept {
-  if (m <= 0 || n <= 0) return {};
-  if (cache_bytes <= 0) cache_bytes = kDefaultCacheBytes;
-  const std::int64_t fitting = cache_bytes / std::max<std::int64_t>(k, 1);
-  const std::int64_t smallest = 8 * backend.tile_rows;  // fewer would re-read the weights too often
-  const std::int64_t most = std::clamp(fitting, smallest, kMaxRowBlock);
+Split split_product(const Backend& backend, std::int64_t m, std::int64_t n,
+                    std::int64_t k) noexcept {
   Split split;
-  split.row_blocks = ceil_div(m, most);
-  split.row_block = ceil_div(ceil_div(m, split.row_blocks), backend.tile_rows) * backend.tile_rows;
-  split.row_block = std::min(split.row_block, kMaxRowBlock);
-  split.row_blocks = ceil_div(m, split.row_block);
+  if (m <= 0 || n <= 0) return split;
+  const std::int64_t passes = ceil_div(m, kMaxRowBlock);
+  split.row_block = std::min(round_up(ceil_div(m, passes), backend.tile_rows), kMaxRowBlock);
   split.col_blocks = ceil_div(n, backend.tile_cols);
+  split.k_block = k;
+  if (backend.max_k_block > 0 && k > backend.max_k_block) {
+    split.k_block = round_up(ceil_div(k, ceil_div(k, backend.max_k_block)), kPrefetchSpan);
+  }
+  const std::int64_t rows = std::min(m, split.row_block);
+  split.calls_per_pass = split.col_blocks * ceil_div(rows, even_tile_rows(backend, rows));
   return split;
 }
 
 int even_tile_rows(const Backend& backend, std::int64_t rows) noexcept {
   return static_cast<int>(ceil_div(rows, ceil_div(rows, backend.tile_rows)));
+}
+
+Prefetch plan_prefetch(const Backend& backend, std::int64_t row_tiles,
+                       std::int64_t k_count) noexcept {
+  if (!backend.prefetches) return {};
+  const std::int64_t lines = backend.tile_cols * kPrefetchSpan / 64;  // read per span of k
+  if (row_tiles == 1) return {kStreamDistance, static_cast<int>(lines), 0};
+  const std::int64_t share = ceil_div(lines, row_tiles);
+  return {backend.tile_cols * k_count, static_cast<int>(share),
+          share * 64 * (k_count / kPrefetchSpan)};
 }
 
 }  // namespace quoin

@@ -1,10 +1,10 @@
-// How a CPU backend cuts an M x N x K product into kernel calls. Pure integer arithmetic: the same
-// for every machine but for the cache size, and without any influence on the result's bits.
+// How a CPU backend cuts an M x N x K product into kernel calls. Pure integer arithmetic, without any
+// influence on the result's bits.
 //
-// The order of calls: for each block of rows (so many that their x stays in the third-level cache),
-// for each block of output channels (packed weights, read front to back), for each row tile. A block
-// of weights thus serves all row tiles from the second-level cache while the next one is prefetched.
-// Threads take equal, contiguous ranges of (channel block, row tile) pairs.
+// The order of calls: for each block of rows, for each block of output channels (packed weights, read
+// front to back), for each chunk of K, for each row tile. A chunk of weights thus serves all row tiles
+// from the second-level cache while the next one is prefetched. Threads take equal, contiguous ranges
+// of (channel block, row tile) pairs.
 #pragma once
 
 #include <cstdint>
@@ -14,22 +14,38 @@
 namespace quoin {
 
 struct Split {
-  std::int64_t row_block = 0;   // rows of x per pass over the weights
-  std::int64_t row_blocks = 0;
+  std::int64_t row_block = 0;  // rows of x per pass over the weights
   std::int64_t col_blocks = 0;  // blocks of tile_cols output channels
+  std::int64_t k_block = 0;     // k per kernel call; sums are parked between chunks
+  std::int64_t calls_per_pass = 0;  // (channel block, row tile) pairs of a full block of rows
 
-  [[nodiscard]] bool empty() const noexcept { return row_blocks == 0 || col_blocks == 0; }
+  [[nodiscard]] bool empty() const noexcept { return calls_per_pass == 0; }
 };
 
-/// The most rows of x in one pass, whatever K: bounds the stack that `run` needs.
-inline constexpr std::int64_t kMaxRowBlock = 1024;
+/// Most rows of one pass over the weights, and the sums that a thread parks between chunks of K for
+/// them: they bound the stack that `run` needs.
+inline constexpr std::int64_t kMaxRowBlock = 256;
+inline constexpr std::int64_t kMaxSums = kMaxRowBlock * 48;
 
-/// Splits an m x n x k product. `cache_bytes`: what of x one pass may keep (0: a default of 8 MiB).
+/// Splits an m x n x k product.
 [[nodiscard]] Split split_product(const Backend& backend, std::int64_t m, std::int64_t n,
-                                  std::int64_t k, std::int64_t cache_bytes = 0) noexcept;
+                                  std::int64_t k) noexcept;
 
 /// Rows of every row tile of a block of `rows` rows, except that the last one may be shorter: the
 /// rows spread evenly, because a tile of one row takes nearly as long as one of three.
 [[nodiscard]] int even_tile_rows(const Backend& backend, std::int64_t rows) noexcept;
+
+/// Which bytes a kernel call prefetches: CpuTile::prefetch starts `distance` behind the weights of
+/// the chunk and moves on by `bytes_per_tile` from row tile to row tile.
+struct Prefetch {
+  std::int64_t distance = 0;
+  int lines_per_span = 0;
+  std::int64_t bytes_per_tile = 0;
+};
+
+/// Several row tiles read the same weights, and share prefetching the next chunk or block; a single
+/// one streams through the weights and prefetches ahead of itself.
+[[nodiscard]] Prefetch plan_prefetch(const Backend& backend, std::int64_t row_tiles,
+                                     std::int64_t k_count) noexcept;
 
 }  // namespace quoin

@@ -78,7 +78,7 @@ constexpr Accumulate kAccumulate[kTileRows] = {accumulate<1>, accumulate<2>, acc
 
 void tile(const CpuTile& t) {
   alignas(32) std::int16_t wide[kTileRows][kChunk];
-  alignas(32) std::int32_t acc[kTileRows * kBlockCols] = {};
+  if (t.first_chunk) std::memset(t.sums, 0, sizeof(std::int32_t) * kTileRows * kBlockCols);
   const int panels = (t.cols + kPanelCols - 1) / kPanelCols;
   const std::int64_t panel_bytes = (t.k + 1) / 2 * 2 * kPanelCols;
   for (std::int64_t from = 0; from < t.k; from += kChunk) {
@@ -86,10 +86,10 @@ void tile(const CpuTile& t) {
     widen_rows(t, from, count, wide);
     for (int p = 0; p < panels; ++p) {
       const std::uint8_t* panel = t.weight + p * panel_bytes + from * kPanelCols;
-      kAccumulate[t.rows - 1](wide, panel, (count + 1) / 2, acc + p * kPanelCols);
+      kAccumulate[t.rows - 1](wide, panel, (count + 1) / 2, t.sums + p * kPanelCols);
     }
   }
-  avx2_epilogue(t, acc, kBlockCols);
+  if (t.last_chunk) avx2_epilogue(t, t.sums, kBlockCols);
 }
 
 }  // namespace

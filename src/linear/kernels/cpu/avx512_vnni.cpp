@@ -28,7 +28,7 @@ struct Avx512Vnni {
   QUOIN_INLINE static Vec dot(Vec sum, Vec u8, Vec s8) { return _mm512_dpbusd_epi32(sum, u8, s8); }
 };
 
-using Accumulate = void (*)(const CpuTile&, std::int32_t*);
+using Accumulate = void (*)(const CpuTile&);
 
 // [vectors - 1][rows - 1]: the last block of a layer may be one or two vectors narrower.
 constexpr Accumulate kAccumulate[kTileVectors][kTileRows] = {
@@ -46,11 +46,21 @@ constexpr Accumulate kAccumulate[kTileVectors][kTileRows] = {
      vnni_accumulate<Avx512Vnni, 7, 3>, vnni_accumulate<Avx512Vnni, 8, 3>},
 };
 
+/// Asks for the tile's lines of y while its sums are computed: 24 stores at its end would otherwise
+/// wait for them one after the other.
+void prefetch_output(const CpuTile& t) {
+  const char* row = static_cast<const char*>(t.y);
+  for (int r = 0; r < t.rows; ++r, row += t.y_stride_bytes) {
+    __builtin_prefetch(row, 1);
+    __builtin_prefetch(row + 64, 1);
+  }
+}
+
 void tile(const CpuTile& t) {
-  alignas(64) std::int32_t acc[kTileRows * kTileVectors * Avx512Vnni::kLanes];
+  if (t.last_chunk) prefetch_output(t);
   const int vectors = (t.cols + Avx512Vnni::kLanes - 1) / Avx512Vnni::kLanes;
-  kAccumulate[vectors - 1][t.rows - 1](t, acc);
-  avx512_epilogue(t, acc, vectors * Avx512Vnni::kLanes);
+  kAccumulate[vectors - 1][t.rows - 1](t);
+  if (t.last_chunk) avx512_epilogue(t, vectors * Avx512Vnni::kLanes);
 }
 
 void row_sums(const std::int8_t* x, std::int64_t x_stride_elems, std::int64_t rows, std::int64_t k,

@@ -33,16 +33,15 @@ struct AvxVnni {
   }
 };
 
-using Accumulate = void (*)(const CpuTile&, std::int32_t*);
+using Accumulate = void (*)(const CpuTile&);
 
 constexpr Accumulate kAccumulate[kTileRows] = {
     vnni_accumulate<AvxVnni, 1, 2>, vnni_accumulate<AvxVnni, 2, 2>, vnni_accumulate<AvxVnni, 3, 2>,
     vnni_accumulate<AvxVnni, 4, 2>, vnni_accumulate<AvxVnni, 5, 2>, vnni_accumulate<AvxVnni, 6, 2>};
 
 void tile(const CpuTile& t) {
-  alignas(32) std::int32_t acc[kTileRows * kTileVectors * AvxVnni::kLanes];
-  kAccumulate[t.rows - 1](t, acc);
-  avx2_epilogue(t, acc, kTileVectors * AvxVnni::kLanes);
+  kAccumulate[t.rows - 1](t);
+  if (t.last_chunk) avx2_epilogue(t, t.sums, kTileVectors * AvxVnni::kLanes);
 }
 
 void row_sums(const std::int8_t* x, std::int64_t x_stride_elems, std::int64_t rows, std::int64_t k,

@@ -1,8 +1,8 @@
 // What a CPU backend is to the rest of quoin: three functions. Nothing here knows of planning.
 //
 // Weights arrive packed (linear/pack.h): blocks of `tile_cols` output channels, each block read
-// front to back by one kernel call. A kernel call computes one tile of the output, whole K, and
-// writes it finished.
+// front to back. A kernel call computes one tile of the output over a chunk of K; the sums stay with
+// the caller between chunks, and the call with the last one writes the finished outputs.
 #pragma once
 
 #include <cstdint>
@@ -15,12 +15,16 @@ namespace quoin {
 struct CpuTile {
   const std::int8_t* x = nullptr;  // [rows, k]
   std::int64_t x_stride_elems = 0;
-  std::int64_t k = 0;
+  std::int64_t k = 0;  // of this chunk: a multiple of kPrefetchSpan, except in the last one
+  bool first_chunk = true;
+  bool last_chunk = true;
+  std::int32_t* sums = nullptr;  // [tile_rows * tile_cols], 64-byte aligned, order up to the kernel
+
   int rows = 0;  // 1 .. the backend's tile_rows
   int cols = 0;  // 1 .. the backend's tile_cols
 
-  const std::uint8_t* weight = nullptr;     // the packed block
-  const std::int32_t* row_sums = nullptr;   // [rows], sum over k of x; null if shift_weight is off
+  const std::uint8_t* weight = nullptr;     // the packed block, from this chunk on
+  const std::int32_t* row_sums = nullptr;   // [rows], sum over all k of x; unused without shift_weight
   const float* scale_x = nullptr;           // [rows]; unused for int32 output
   const float* scale_w = nullptr;           // [tile_cols], padded; unused for int32 output
   const float* bias = nullptr;              // [tile_cols], padded; unused for int32 output

@@ -1,0 +1,261 @@
+// One function per machine instruction that the sm90a kernel uses, and nothing else. Each names the
+// section of the PTX ISA manual (9.0) that defines it; sections there are titled by instruction.
+// Shared-memory addresses are 32-bit.
+#pragma once
+
+#include <cstdint>
+#include <cuda.h>
+
+namespace quoin::cuda::ptx {
+
+// --- Addresses and identity ----------------------------------------------------------------------
+
+__device__ __forceinline__ std::uint32_t shared_address(const void* pointer) {
+  return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
+}
+
+/// Special Registers: %cluster_ctarank, %clusterid.x, %nclusterid.x.
+__device__ __forceinline__ std::uint32_t cluster_rank() {
+  std::uint32_t rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+__device__ __forceinline__ std::uint32_t cluster_id() {
+  std::uint32_t id;
+  asm volatile("mov.u32 %0, %%clusterid.x;" : "=r"(id));
+  return id;
+}
+__device__ __forceinline__ std::uint32_t cluster_count() {
+  std::uint32_t count;
+  asm volatile("mov.u32 %0, %%nclusterid.x;" : "=r"(count));
+  return count;
+}
+
+/// Data Movement, mapa: the address of the same shared variable in CTA `rank` of the cluster.
+__device__ __forceinline__ std::uint32_t map_to_rank(std::uint32_t address, std::uint32_t rank) {
+  std::uint32_t mapped;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(mapped) : "r"(address), "r"(rank));
+  return mapped;
+}
+
+// --- Barriers of threads -------------------------------------------------------------------------
+
+/// Parallel Synchronization, bar.sync, on one of the 16 named barriers. Id 0 is __syncthreads.
+__device__ __forceinline__ void named_barrier(int id, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+/// Parallel Synchronization, barrier.cluster.
+__device__ __forceinline__ void cluster_arrive() {
+  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+}
+__device__ __forceinline__ void cluster_wait() {
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
+// --- Parallel Synchronization, mbarrier ----------------------------------------------------------
+
+__device__ __forceinline__ void barrier_init(std::uint32_t barrier, std::uint32_t arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
+}
+
+/// fence.mbarrier_init: makes initialised barriers visible to the cluster and the copy engine.
+__device__ __forceinline__ void fence_barrier_init() {
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+
+__device__ __forceinline__ void barrier_arrive(std::uint32_t barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+
+/// The barrier may lie in another CTA of the cluster (an address from `map_to_rank`).
+__device__ __forceinline__ void barrier_arrive_remote(std::uint32_t barrier) {
+  asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(barrier)
+               : "memory");
+}
+
+__device__ __forceinline__ void barrier_expect_bytes(std::uint32_t barrier, std::uint32_t bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
+               : "memory");
+}
+
+/// Waits until the phase of parity `parity` has completed. try_wait suspends the thread in
+/// hardware for a while, so the loop hardly spins.
+__device__ __forceinline__ void barrier_wait(std::uint32_t barrier, std::uint32_t parity) {
+  asm volatile(
+      "{\n"
+      ".reg .pred done;\n"
+      "again:\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+      "@done bra finished;\n"
+      "bra again;\n"
+      "finished:\n"
+      "}\n" ::"r"(barrier),
+      "r"(parity)
+      : "memory");
+}
+
+/// The same with acquire at cluster scope, for data that other CTAs wrote.
+__device__ __forceinline__ void barrier_wait_cluster(std::uint32_t barrier, std::uint32_t parity) {
+  asm volatile(
+      "{\n"
+      ".reg .pred done;\n"
+      "again:\n"
+      "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
+      "@done bra finished;\n"
+      "bra again;\n"
+      "finished:\n"
+      "}\n" ::"r"(barrier),
+      "r"(parity)
+      : "memory");
+}
+
+// --- Data Movement, cp.async.bulk.tensor: the copy engine (TMA) ----------------------------------
+
+/// Data Movement, prefetch.tensormap.
+__device__ __forceinline__ void prefetch_map(const CUtensorMap* map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
+}
+
+/// Data Movement, createpolicy: how long L2 should keep what a load brings in.
+__device__ __forceinline__ std::uint64_t policy_evict_first() {
+  std::uint64_t policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+  return policy;
+}
+__device__ __forceinline__ std::uint64_t policy_evict_last() {
+  std::uint64_t policy;
+  asm("createpolicy.fractional.L2::evict_last.b64 %0, 1.0;" : "=l"(policy));
+  return policy;
+}
+__device__ __forceinline__ std::uint64_t policy_evict_normal() {
+  std::uint64_t policy;
+  asm("createpolicy.fractional.L2::evict_normal.b64 %0, 1.0;" : "=l"(policy));
+  return policy;
+}
+
+/// Loads the box of `map` at (x, y) into shared memory; `barrier` counts its bytes.
+__device__ __forceinline__ void load_tile(std::uint32_t target, const CUtensorMap* map,
+                                          std::uint32_t barrier, int x, int y,
+                                          std::uint64_t policy) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+      ".L2::cache_hint [%0], [%1, {%3, %4}], [%2], %5;" ::"r"(target),
+      "l"(map), "r"(barrier), "r"(x), "r"(y), "l"(policy)
+      : "memory");
+}
+
+/// The same into every CTA of the cluster whose bit is set, at the same offset, each CTA's own
+/// barrier counting the bytes.
+__device__ __forceinline__ void load_tile_multicast(std::uint32_t target, const CUtensorMap* map,
+                                                    std::uint32_t barrier, int x, int y,
+                                                    std::uint16_t ctas, std::uint64_t policy) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+      ".multicast::cluster.L2::cache_hint [%0], [%1, {%3, %4}], [%2], %5, %6;" ::"r"(target),
+      "l"(map), "r"(barrier), "r"(x), "r"(y), "h"(ctas), "l"(policy)
+      : "memory");
+}
+
+/// Stores shared memory to the box of `map` at (x, y), clipped to the tensor.
+__device__ __forceinline__ void store_tile(const CUtensorMap* map, std::uint32_t source, int x,
+                                           int y) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%2, %3}], [%1];" ::"l"(map),
+      "r"(source), "r"(x), "r"(y)
+      : "memory");
+}
+
+__device__ __forceinline__ void store_commit() {
+  asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+}
+
+/// Waits until all but `kPending` committed stores have read their shared memory.
+template <int kPending>
+__device__ __forceinline__ void store_wait_read() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(kPending) : "memory");
+}
+
+/// Parallel Synchronization, fence.proxy.async: ordinary stores before, the copy engine after.
+__device__ __forceinline__ void fence_before_store() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+// --- Distributed shared memory -------------------------------------------------------------------
+
+/// Data Movement, st.async: 16 bytes into another CTA of the cluster, counted by its barrier.
+__device__ __forceinline__ void send(std::uint32_t target, std::uint32_t barrier, int a, int b,
+                                     int c, int d) {
+  asm volatile(
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%2, %3, %4, %5}, "
+      "[%1];" ::"r"(target),
+      "r"(barrier), "r"(a), "r"(b), "r"(c), "r"(d)
+      : "memory");
+}
+
+/// Data Movement, ld.shared.v4.
+__device__ __forceinline__ int4 load_shared(std::uint32_t address) {
+  int4 value;
+  asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+               : "r"(address)
+               : "memory");
+  return value;
+}
+
+// --- Small matrices of 16-bit elements -----------------------------------------------------------
+
+/// Warp-level Matrix Instructions, stmatrix: four 8x8 matrices; lane l names row l % 8 of matrix
+/// l / 8.
+__device__ __forceinline__ void store_matrices(std::uint32_t row_address, std::uint32_t a,
+                                               std::uint32_t b, std::uint32_t c,
+                                               std::uint32_t d) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(
+                   row_address),
+               "r"(a), "r"(b), "r"(c), "r"(d)
+               : "memory");
+}
+
+/// Warp-level Matrix Instructions, movmatrix: transposes an 8x8 matrix held two elements a lane.
+__device__ __forceinline__ std::uint32_t transpose_matrix(std::uint32_t value) {
+  std::uint32_t transposed;
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(transposed) : "r"(value));
+  return transposed;
+}
+
+/// Data Movement, cvt: two float32 to packed 16-bit floats, nearest even, NaN to 0x7FFF.
+__device__ __forceinline__ std::uint32_t pack_half(float low, float high) {
+  std::uint32_t packed;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  return packed;
+}
+__device__ __forceinline__ std::uint32_t pack_bfloat16(float low, float high) {
+  std::uint32_t packed;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  return packed;
+}
+
+// --- Registers ----------------------------------------------------------------------------------
+
+/// Miscellaneous Instructions, setmaxnreg: by all warps of a warpgroup.
+template <int kRegisters>
+__device__ __forceinline__ void give_registers() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+template <int kRegisters>
+__device__ __forceinline__ void take_registers() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+
+// --- Order between kernels: Parallel Synchronization, griddepcontrol -----------------------------
+
+/// Returns once the kernels that this one depends on have finished (at once if there are none).
+__device__ __forceinline__ void wait_for_producer_kernel() {
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+/// Lets the next kernel of the stream start early.
+__device__ __forceinline__ void release_dependent_kernel() {
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+
+}  // namespace quoin::cuda::ptx

@@ -1,0 +1,188 @@
+// Host side of the sm90a kernels: names, refusals, tensor maps, the launch.
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "linear/kernels/cuda/kernels.h"
+#include "linear/kernels/cuda/sm90a_kernel.cuh"
+
+namespace quoin::cuda {
+
+std::span<const Candidate> sm90a_decode_candidates();
+std::span<const Candidate> sm90a_middle_candidates();
+std::span<const Candidate> sm90a_large_candidates();
+
+std::span<const Candidate> sm90a_candidates() {
+  static const std::vector<Candidate> all = [] {
+    std::vector<Candidate> list;
+    for (const auto part : {sm90a_decode_candidates(), sm90a_middle_candidates(),
+                            sm90a_large_candidates()}) {
+      list.insert(list.end(), part.begin(), part.end());
+    }
+    return list;
+  }();
+  return all;
+}
+
+std::string name(const Config& c) {
+  const int tile_x = c.swap ? c.tile_b : c.tile_a, tile_w = c.swap ? c.tile_a : c.tile_b;
+  const int cluster_x = c.swap ? c.cluster_b : c.cluster_a;
+  const int cluster_w = c.swap ? c.cluster_a : c.cluster_b;
+  std::string text = "x" + std::to_string(tile_x) + (c.swap ? " W" : " w") + std::to_string(tile_w);
+  if (c.split_k > 1) text += " k" + std::to_string(c.split_k);
+  if (cluster_x * cluster_w > 1) {
+    text += " c" + std::to_string(cluster_x) + "x" + std::to_string(cluster_w);
+  }
+  text += " s" + std::to_string(c.stages);
+  if (c.ctas > 1) text += " o" + std::to_string(c.ctas);
+  return text;
+}
+
+namespace {
+
+constexpr std::int64_t kMaxInt = 0x7FFFFFFF;
+
+bool is_aligned(const void* pointer, std::int64_t bytes) {
+  return reinterpret_cast<std::uintptr_t>(pointer) % static_cast<std::uintptr_t>(bytes) == 0;
+}
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+using EncodeTiled = decltype(&cuTensorMapEncodeTiled);
+
+/// The driver's encoder, found at run time so that libcuda is not linked.
+EncodeTiled encoder() {
+  static const EncodeTiled function = [] {
+    void* found = nullptr;
+    cudaDriverEntryPointQueryResult result{};
+    const cudaError_t error = cudaGetDriverEntryPointByVersion(
+        "cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault, &result);
+    const bool ok = error == cudaSuccess && result == cudaDriverEntryPointSuccess;
+    return ok ? reinterpret_cast<EncodeTiled>(found) : nullptr;
+  }();
+  return function;
+}
+
+/// A row-major matrix of 1- or 2-byte elements, read or written in boxes of 128 bytes by `box_rows`.
+cudaError_t encode(CUtensorMap* map, const void* data, std::int64_t rows, std::int64_t cols,
+                   std::int64_t stride_bytes, int element_bytes, int box_rows) {
+  const EncodeTiled function = encoder();
+  if (function == nullptr) return cudaErrorNotSupported;
+  const cuuint64_t sizes[] = {static_cast<cuuint64_t>(cols), static_cast<cuuint64_t>(rows)};
+  const cuuint64_t strides[] = {static_cast<cuuint64_t>(stride_bytes)};
+  const cuuint32_t box[] = {static_cast<cuuint32_t>(128 / element_bytes),
+                            static_cast<cuuint32_t>(box_rows)};
+  const cuuint32_t steps[] = {1, 1};
+  const CUresult result = function(
+      map, element_bytes == 1 ? CU_TENSOR_MAP_DATA_TYPE_UINT8 : CU_TENSOR_MAP_DATA_TYPE_UINT16, 2,
+      const_cast<void*>(data), sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+      CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  return result == CUDA_SUCCESS ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+std::int64_t groups(std::int64_t rows, int tile, int cluster) {
+  return ceil_div(rows, std::int64_t{tile} * cluster);
+}
+
+cudaLaunchConfig_t launch_config(const Candidate& candidate, int clusters, cudaStream_t stream,
+                                 std::array<cudaLaunchAttribute, 2>& attributes, bool dependent) {
+  const Config& c = candidate.config;
+  attributes[0].id = cudaLaunchAttributeClusterDimension;
+  attributes[0].val.clusterDim.x = static_cast<unsigned>(c.cluster());
+  attributes[0].val.clusterDim.y = 1;
+  attributes[0].val.clusterDim.z = 1;
+  attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[1].val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(clusters * c.cluster()));
+  config.blockDim = dim3(static_cast<unsigned>(c.threads()));
+  config.dynamicSmemBytes = static_cast<std::size_t>(candidate.shared_bytes);
+  config.stream = stream;
+  config.attrs = attributes.data();
+  config.numAttrs = dependent ? 2 : 1;
+  return config;
+}
+
+}  // namespace
+
+const char* refusal(const Config& c, const Problem& p) {
+  if (p.m < 1 || p.n < 1 || p.k < 1) return "M, N or K is zero";
+  if (p.m > kMaxInt || p.n > kMaxInt) return "M or N is 2^31 or more";
+  if (!is_aligned(p.x, 16) || !is_aligned(p.w, 16)) return "x or w is not 16-byte aligned";
+  if (p.x_stride_elems % 16 != 0 || p.w_stride_elems % 16 != 0) {
+    return "a row stride of x or w is not a multiple of 16 bytes";
+  }
+  if (ceil_div(p.k, kBlockK) < c.split_k) return "K has fewer 128-byte blocks than the split";
+  if (!is_aligned(p.y, size_of(p.out_type))) return "y is not aligned to its elements";
+  const std::int64_t a = c.swap ? p.n : p.m, b = c.swap ? p.m : p.n;
+  if (groups(a, c.tile_a, c.cluster_a) * groups(b, c.tile_b, c.cluster_b) > kMaxInt / 2) {
+    return "more than 2^30 tiles";
+  }
+  return nullptr;
+}
+
+cudaError_t make_launch_plan(const Candidate& candidate, const Problem& p, LaunchPlan* plan) {
+  const Config& c = candidate.config;
+  cudaError_t error = cudaFuncSetAttribute(
+      candidate.kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, candidate.shared_bytes);
+  if (error != cudaSuccess) return error;
+  if (c.cluster() > 8) {
+    error = cudaFuncSetAttribute(candidate.kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
+    if (error != cudaSuccess) return error;
+  }
+  std::array<cudaLaunchAttribute, 2> attributes{};
+  const cudaLaunchConfig_t config = launch_config(candidate, 1, nullptr, attributes, false);
+  int resident = 0;
+  error = cudaOccupancyMaxActiveClusters(&resident, candidate.kernel, &config);
+  if (error != cudaSuccess) return error;
+  if (resident == 0) return cudaErrorInvalidConfiguration;
+  const std::int64_t a = c.swap ? p.n : p.m, b = c.swap ? p.m : p.n;
+  const std::int64_t tiles = groups(a, c.tile_a, c.cluster_a) * groups(b, c.tile_b, c.cluster_b);
+  plan->candidate = &candidate;
+  plan->clusters = static_cast<int>(std::min<std::int64_t>(tiles, resident));
+  return cudaSuccess;
+}
+
+cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream, bool dependent) {
+  const Config& c = plan.candidate->config;
+  CUtensorMap map_x, map_w, map_y{};
+  const int part_x = c.swap ? c.tile_b / c.cluster_a : c.tile_a / c.cluster_b;
+  const int part_w = c.swap ? c.tile_a / c.cluster_b : c.tile_b / c.cluster_a;
+  cudaError_t error = encode(&map_x, p.x, p.m, p.k, p.x_stride_elems, 1, part_x);
+  if (error != cudaSuccess) return error;
+  error = encode(&map_w, p.w, p.n, p.k, p.w_stride_elems, 1, part_w);
+  if (error != cudaSuccess) return error;
+
+  Params params{};
+  params.y = p.y;
+  params.scale_a = c.swap ? p.scale_w : p.scale_x;
+  params.scale_b = c.swap ? p.scale_x : p.scale_w;
+  params.bias = p.bias;
+  params.y_stride_elems = p.y_stride_elems;
+  params.rows_a = static_cast<int>(c.swap ? p.n : p.m);
+  params.rows_b = static_cast<int>(c.swap ? p.m : p.n);
+  params.k_blocks = static_cast<int>(ceil_div(p.k, kBlockK));
+  params.groups_a = static_cast<int>(groups(params.rows_a, c.tile_a, c.cluster_a));
+  params.groups_b = static_cast<int>(groups(params.rows_b, c.tile_b, c.cluster_b));
+  // About as many rows of A as of B among the tiles in flight.
+  params.raster = std::clamp(plan.raster > 0 ? plan.raster : 2048 / (c.tile_a * c.cluster_a), 1,
+                             params.groups_a);
+  params.factor = p.factor;
+  params.out_type = p.out_type;
+  params.bias_type = p.bias_type;
+  const bool is_16_bit = size_of(p.out_type) == 2;
+  params.store_pairs = is_16_bit && is_aligned(p.y, 4) && p.y_stride_elems % 2 == 0;
+  params.store_by_tma = is_16_bit && is_aligned(p.y, 16) && p.y_stride_elems % 8 == 0;
+  if (params.store_by_tma) {
+    error = encode(&map_y, p.y, p.m, p.n, p.y_stride_elems * 2, 2, 64);
+    if (error != cudaSuccess) return error;
+  }
+  std::array<cudaLaunchAttribute, 2> attributes{};
+  const cudaLaunchConfig_t config =
+      launch_config(*plan.candidate, plan.clusters, stream, attributes, dependent);
+  void* arguments[] = {c.swap ? &map_w : &map_x, c.swap ? &map_x : &map_w, &map_y, &params};
+  return cudaLaunchKernelExC(&config, plan.candidate->kernel, arguments);
+}
+
+}  // namespace quoin::cuda
