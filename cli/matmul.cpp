@@ -82,7 +82,7 @@ Result<Operands> read_operands(const MatmulOptions& options) {
                                                ? std::vector{DataType::float16, DataType::float32}
                                                : std::vector{DataType::bfloat16};
   Operands operands;
-  Result<NpyArray> x = read_npy(options.x, x_types);
+  Result<NpyArray> x = read_npy_matrix(options.x, x_types);
   if (!x) return x.error();
   operands.x = std::move(x).value();
 
@@ -99,7 +99,7 @@ Result<Operands> read_operands(const MatmulOptions& options) {
                     "leave out --scale-x, or give int8 codes from `quoin quantize`",
                     options.x, name(operands.x.tensor.type)));
   }
-  Result<NpyArray> weight = read_npy(options.weight, {DataType::int8});
+  Result<NpyArray> weight = read_npy_matrix(options.weight, {DataType::int8});
   if (!weight) return weight.error();
   operands.weight = std::move(weight).value();
   Status done = read_into(operands.scale_x, options.scale_x, {DataType::float32});
@@ -149,15 +149,16 @@ Status matmul(const MatmulOptions& options) {
 
   const Result<Operands> operands = read_operands(options);
   if (!operands) return operands.error();
+  // Before the weights are packed: a y that does not fit is known at once.
+  const Result<NpyArray> y = allocate_matrix(*out_type, operands->x.tensor.shape[0],
+                                             operands->weight.tensor.shape[0], options.out);
+  if (!y) return y.error();
   const Result<LinearLayer> layer =
       prepare({.weight = operands->weight.tensor,
                .scale_w = view(operands->scale_w),
                .bias = view(operands->bias)},
               {.out_type = *out_type, .dequant_factor = *factor, .backend = options.backend});
   if (!layer) return with_files(layer.error(), options, operands.value());
-  const Result<NpyArray> y =
-      allocate_matrix(*out_type, operands->x.tensor.shape[0], layer->n(), options.out);
-  if (!y) return y.error();
   Status done = multiply(layer.value(), operands.value(), y->tensor, options.threads);
   if (!done) return with_files(done.error(), options, operands.value());
   return write_npy(options.out, y->tensor);

@@ -94,7 +94,7 @@ inline constexpr std::array<Backend, 4> kBackends{{
         .name = "portable",
         .summary = "plain C++ (every architecture)",
         .kernels = &kPortableKernels,
-        .tile_rows = 4,
+        .tile_rows = 8,
         .tile_cols = 16,
         .panel_cols = 1,
         .round_cols = 1,

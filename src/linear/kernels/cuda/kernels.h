@@ -49,6 +49,7 @@ struct Config {
   int cluster_b = 1;  // neighbouring B tiles in a cluster: they share each load of A
   int stages;         // depth of the ring of 128-byte K blocks
   int ctas = 1;       // that should fit on one SM together
+  bool persistent = false;  // as many clusters as fit walk over the tiles; else one tile each
 
   /// 32-bit sums that a math thread holds.
   [[nodiscard]] constexpr int sums() const { return tile_a / warpgroups * tile_b / 128; }
@@ -66,7 +67,8 @@ struct Config {
 
 struct Candidate {
   Config config;
-  const void* kernel;
+  const void* kernel_16;  // for 16-bit output
+  const void* kernel_32;
   int shared_bytes;
 };
 

@@ -12,7 +12,9 @@ namespace quoin::cuda {
 template <template <std::size_t> class Choice, std::size_t... kIndex>
 auto instantiate(std::index_sequence<kIndex...>) {
   return std::array<Candidate, sizeof...(kIndex)>{
-      Candidate{Choice<kIndex>::kConfig, reinterpret_cast<const void*>(&sm90a_linear<Choice<kIndex>>),
+      Candidate{Choice<kIndex>::kConfig,
+                reinterpret_cast<const void*>(&sm90a_linear<Choice<kIndex>, true>),
+                reinterpret_cast<const void*>(&sm90a_linear<Choice<kIndex>, false>),
                 Layout<Choice<kIndex>::kConfig>::kBytes}...};
 }
 

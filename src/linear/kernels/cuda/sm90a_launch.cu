@@ -35,6 +35,7 @@ std::string name(const Config& c) {
   }
   text += " s" + std::to_string(c.stages);
   if (c.ctas > 1) text += " o" + std::to_string(c.ctas);
+  if (c.persistent) text += " p";
   return text;
 }
 
@@ -85,7 +86,7 @@ std::int64_t groups(std::int64_t rows, int tile, int cluster) {
   return ceil_div(rows, std::int64_t{tile} * cluster);
 }
 
-cudaLaunchConfig_t launch_config(const Candidate& candidate, int clusters, cudaStream_t stream,
+cudaLaunchConfig_t launch_config(const Candidate& candidate, dim3 grid, cudaStream_t stream,
                                  std::array<cudaLaunchAttribute, 2>& attributes, bool dependent) {
   const Config& c = candidate.config;
   attributes[0].id = cudaLaunchAttributeClusterDimension;
@@ -95,13 +96,17 @@ cudaLaunchConfig_t launch_config(const Candidate& candidate, int clusters, cudaS
   attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attributes[1].val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(clusters * c.cluster()));
+  config.gridDim = grid;
   config.blockDim = dim3(static_cast<unsigned>(c.threads()));
   config.dynamicSmemBytes = static_cast<std::size_t>(candidate.shared_bytes);
   config.stream = stream;
   config.attrs = attributes.data();
   config.numAttrs = dependent ? 2 : 1;
   return config;
+}
+
+const void* kernel_of(const Candidate& candidate, const Problem& p) {
+  return size_of(p.out_type) == 2 ? candidate.kernel_16 : candidate.kernel_32;
 }
 
 }  // namespace
@@ -119,22 +124,25 @@ const char* refusal(const Config& c, const Problem& p) {
   if (groups(a, c.tile_a, c.cluster_a) * groups(b, c.tile_b, c.cluster_b) > kMaxInt / 2) {
     return "more than 2^30 tiles";
   }
+  if (!c.persistent && groups(b, c.tile_b, c.cluster_b) > 65535) return "more than 65,535 B tiles";
   return nullptr;
 }
 
 cudaError_t make_launch_plan(const Candidate& candidate, const Problem& p, LaunchPlan* plan) {
   const Config& c = candidate.config;
-  cudaError_t error = cudaFuncSetAttribute(
-      candidate.kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, candidate.shared_bytes);
+  const void* kernel = kernel_of(candidate, p);
+  cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                           candidate.shared_bytes);
   if (error != cudaSuccess) return error;
   if (c.cluster() > 8) {
-    error = cudaFuncSetAttribute(candidate.kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
+    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
     if (error != cudaSuccess) return error;
   }
   std::array<cudaLaunchAttribute, 2> attributes{};
-  const cudaLaunchConfig_t config = launch_config(candidate, 1, nullptr, attributes, false);
+  const cudaLaunchConfig_t config = launch_config(
+      candidate, dim3(static_cast<unsigned>(c.cluster())), nullptr, attributes, false);
   int resident = 0;
-  error = cudaOccupancyMaxActiveClusters(&resident, candidate.kernel, &config);
+  error = cudaOccupancyMaxActiveClusters(&resident, kernel, &config);
   if (error != cudaSuccess) return error;
   if (resident == 0) return cudaErrorInvalidConfiguration;
   const std::int64_t a = c.swap ? p.n : p.m, b = c.swap ? p.m : p.n;
@@ -147,11 +155,16 @@ cudaError_t make_launch_plan(const Candidate& candidate, const Problem& p, Launc
 cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream, bool dependent) {
   const Config& c = plan.candidate->config;
   CUtensorMap map_x, map_w, map_y{};
-  const int part_x = c.swap ? c.tile_b / c.cluster_a : c.tile_a / c.cluster_b;
-  const int part_w = c.swap ? c.tile_a / c.cluster_b : c.tile_b / c.cluster_a;
-  cudaError_t error = encode(&map_x, p.x, p.m, p.k, p.x_stride_elems, 1, part_x);
+  // Rows that one load brings. With all tokens in one box it is cut to them: rows past the end would
+  // be filled with zeros, which takes longer than reading as many (16 rows in a box of 64: +5 us).
+  int box_x = c.swap ? c.tile_b / c.cluster_a : c.tile_a / c.cluster_b;
+  const int box_w = c.swap ? c.tile_a / c.cluster_b : c.tile_b / c.cluster_a;
+  const int tile_x = c.swap ? c.tile_b : c.tile_a, tile_w = c.swap ? c.tile_a : c.tile_b;
+  int arriving_x = tile_x;
+  if (box_x == tile_x && p.m < tile_x) box_x = arriving_x = static_cast<int>(p.m);
+  cudaError_t error = encode(&map_x, p.x, p.m, p.k, p.x_stride_elems, 1, box_x);
   if (error != cudaSuccess) return error;
-  error = encode(&map_w, p.w, p.n, p.k, p.w_stride_elems, 1, part_w);
+  error = encode(&map_w, p.w, p.n, p.k, p.w_stride_elems, 1, box_w);
   if (error != cudaSuccess) return error;
 
   Params params{};
@@ -168,21 +181,31 @@ cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream
   // About as many rows of A as of B among the tiles in flight.
   params.raster = std::clamp(plan.raster > 0 ? plan.raster : 2048 / (c.tile_a * c.cluster_a), 1,
                              params.groups_a);
+  params.turn_a = 1;
+  params.turn_b = 1;
   params.factor = p.factor;
   params.out_type = p.out_type;
+  params.dependent = dependent;
   params.bias_type = p.bias_type;
   const bool is_16_bit = size_of(p.out_type) == 2;
-  params.store_pairs = is_16_bit && is_aligned(p.y, 4) && p.y_stride_elems % 2 == 0;
-  params.store_by_tma = is_16_bit && is_aligned(p.y, 16) && p.y_stride_elems % 8 == 0;
+  params.stage_bytes = (arriving_x + tile_w) * kBlockK;
+  params.store_pairs =
+      is_16_bit && is_aligned(p.y, 4) && p.y_stride_elems % 2 == 0 && p.n % 2 == 0;
+  // The copy engine clips rows to 16 bytes, not to elements.
+  params.store_by_tma =
+      is_16_bit && is_aligned(p.y, 16) && p.y_stride_elems % 8 == 0 && p.n % 8 == 0;
   if (params.store_by_tma) {
     error = encode(&map_y, p.y, p.m, p.n, p.y_stride_elems * 2, 2, 64);
     if (error != cudaSuccess) return error;
   }
   std::array<cudaLaunchAttribute, 2> attributes{};
+  const dim3 grid = c.persistent ? dim3(static_cast<unsigned>(plan.clusters * c.cluster()))
+                                 : dim3(static_cast<unsigned>(params.groups_a * c.cluster()),
+                                        static_cast<unsigned>(params.groups_b));
   const cudaLaunchConfig_t config =
-      launch_config(*plan.candidate, plan.clusters, stream, attributes, dependent);
+      launch_config(*plan.candidate, grid, stream, attributes, dependent);
   void* arguments[] = {c.swap ? &map_w : &map_x, c.swap ? &map_x : &map_w, &map_y, &params};
-  return cudaLaunchKernelExC(&config, plan.candidate->kernel, arguments);
+  return cudaLaunchKernelExC(&config, kernel_of(*plan.candidate, p), arguments);
 }
 
 }  // namespace quoin::cuda

@@ -1,0 +1,366 @@
+// Times the CUDA kernels: every candidate that makes sense for a shape, cold and hot, beside the
+// card's own read speed, and beside peers where they are compiled in.
+//
+//   nvcc -std=c++20 -O3 -gencode=arch=compute_90a,code=sm_90a -Isrc -Iinclude \
+//       bench/cuda/bench.cu src/linear/kernels/cuda/*.cu -o bench
+//   ./bench [--json FILE] [--all] [--rounds R] [--top T] [MxNxK ...]
+//
+// CUDA-graph replays. Cold: the launches of a graph walk through operand sets that together exceed
+// twice the L2 cache. Hot: one set again and again. Candidates are interleaved round by round and the
+// median over the rounds is reported. Every result is first compared with any_shape's, bit for bit.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "linear/kernels/cuda/kernels.h"
+#include "peers.h"
+
+namespace {
+
+using namespace quoin::cuda;
+
+void must(cudaError_t error, const char* what) {
+  if (error == cudaSuccess) return;
+  std::printf("%s: %s\n", what, cudaGetErrorString(error));
+  std::exit(2);
+}
+
+__global__ void fill_codes(std::uint32_t* data, std::size_t words, std::uint32_t seed) {
+  const std::size_t step = std::size_t{gridDim.x} * blockDim.x;
+  for (std::size_t i = blockIdx.x * std::size_t{blockDim.x} + threadIdx.x; i < words; i += step) {
+    std::uint32_t v = static_cast<std::uint32_t>(i) * 2654435761U + seed;
+    v = (v ^ (v >> 16)) * 0x7FEB352DU;
+    v = (v ^ (v >> 15)) * 0x846CA68BU;
+    data[i] = v ^ (v >> 16);
+  }
+}
+
+__global__ void fill_scales(float* data, int count, float base) {
+  const int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < count) data[i] = base * (1.0F + static_cast<float>(i % 97) / 97.0F);
+}
+
+__global__ void compare(const std::uint32_t* a, const std::uint32_t* b, std::size_t words,
+                        unsigned long long* wrong) {
+  const std::size_t step = std::size_t{gridDim.x} * blockDim.x;
+  for (std::size_t i = blockIdx.x * std::size_t{blockDim.x} + threadIdx.x; i < words; i += step) {
+    if (a[i] != b[i]) atomicAdd(wrong, 1ULL);
+  }
+}
+
+/// The read-only limit loop: 16-byte loads, eight in flight a thread.
+__global__ void __launch_bounds__(512) read_all(const int4* data, std::size_t count, int* sink) {
+  const std::size_t step = std::size_t{gridDim.x} * blockDim.x;
+  int mix = 0;
+  std::size_t i = blockIdx.x * std::size_t{blockDim.x} + threadIdx.x;
+  for (; i + 7 * step < count; i += 8 * step) {
+    int4 v[8];
+#pragma unroll
+    for (int j = 0; j < 8; ++j) v[j] = __ldg(data + i + j * step);
+#pragma unroll
+    for (int j = 0; j < 8; ++j) mix ^= v[j].x ^ v[j].y ^ v[j].z ^ v[j].w;
+  }
+  for (; i < count; i += step) mix ^= __ldg(data + i).x;
+  if (mix == 0x5EED1234) *sink = mix;
+}
+
+__global__ void nothing() {}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+/// A captured run of `launches` calls, timed per call.
+struct Timed {
+  std::string name;
+  cudaGraphExec_t graph = nullptr;
+  int launches = 0;
+  std::vector<double> microseconds;
+  [[nodiscard]] double time() const { return median(microseconds); }
+};
+
+struct Bench {
+  cudaStream_t stream = nullptr;
+  cudaEvent_t begin = nullptr, end = nullptr;
+  int rounds = 15;
+
+  Bench() {
+    must(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "stream");
+    must(cudaEventCreate(&begin), "event");
+    must(cudaEventCreate(&end), "event");
+  }
+  Timed capture(const std::string& name, int launches,
+                const std::function<cudaError_t(int)>& call) const {
+    Timed t{name, nullptr, launches, {}};
+    cudaGraph_t graph = nullptr;
+    must(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capture");
+    for (int i = 0; i < launches; ++i) must(call(i), name.c_str());
+    must(cudaStreamEndCapture(stream, &graph), "end capture");
+    must(cudaGraphInstantiate(&t.graph, graph, 0), "instantiate");
+    must(cudaGraphDestroy(graph), "destroy graph");
+    return t;
+  }
+  void once(Timed& t, bool record) const {
+    must(cudaEventRecord(begin, stream), "record");
+    must(cudaGraphLaunch(t.graph, stream), "graph launch");
+    must(cudaEventRecord(end, stream), "record");
+    must(cudaEventSynchronize(end), t.name.c_str());
+    float milliseconds = 0;
+    must(cudaEventElapsedTime(&milliseconds, begin, end), "elapsed");
+    if (record) t.microseconds.push_back(milliseconds * 1e3 / t.launches);
+  }
+  void run(std::vector<Timed>& all) const {
+    for (auto& t : all) once(t, false);
+    for (int round = 0; round < rounds; ++round) {
+      for (auto& t : all) once(t, true);
+    }
+    for (auto& t : all) must(cudaGraphExecDestroy(t.graph), "destroy");
+  }
+};
+
+struct Shape {
+  std::int64_t m, n, k;
+};
+
+/// Whether a candidate is worth timing: its tile neither wastes nor repeats too much.
+bool sensible(const Config& c, const Shape& s) {
+  const int tile_x = c.swap ? c.tile_b : c.tile_a;
+  if (c.swap) return s.m <= 64 && tile_x >= s.m && (tile_x <= 16 || tile_x <= 4 * s.m);
+  if (c.tile_a * c.tile_b >= 128 * 256) return s.m >= 192;
+  return s.m > 16 && s.m <= 1024;
+}
+
+struct Row {
+  std::string name;
+  double cold = 0, hot = 0;
+  bool ours = true, right = true;
+};
+
+struct Operands {
+  int sets = 0;
+  std::int64_t bytes_x = 0, bytes_w = 0, bytes_y = 0;
+  std::int8_t *x = nullptr, *w = nullptr;
+  std::uint8_t *y = nullptr, *expected = nullptr;
+  float *scale_x = nullptr, *scale_w = nullptr;
+  std::uint16_t* bias = nullptr;
+  unsigned long long* wrong = nullptr;
+
+  explicit Operands(const Shape& s) {
+    bytes_x = s.m * s.k, bytes_w = s.n * s.k, bytes_y = s.m * s.n * 2;
+    sets = static_cast<int>(std::max<std::int64_t>(
+        2, (std::int64_t{120} << 20) / (bytes_x + bytes_w + bytes_y) + 1));
+    must(cudaMalloc(&x, bytes_x * sets), "x");
+    must(cudaMalloc(&w, bytes_w * sets), "w");
+    must(cudaMalloc(&y, bytes_y * sets), "y");
+    must(cudaMalloc(&expected, bytes_y), "expected");
+    must(cudaMalloc(&scale_x, s.m * 4), "scale_x");
+    must(cudaMalloc(&scale_w, s.n * 4), "scale_w");
+    must(cudaMalloc(&bias, s.n * 2), "bias");
+    must(cudaMalloc(&wrong, 8), "wrong");
+    fill_codes<<<1024, 256>>>(reinterpret_cast<std::uint32_t*>(x), bytes_x * sets / 4, 1);
+    fill_codes<<<1024, 256>>>(reinterpret_cast<std::uint32_t*>(w), bytes_w * sets / 4, 2);
+    fill_scales<<<static_cast<unsigned>(s.m / 256 + 1), 256>>>(scale_x, static_cast<int>(s.m), 1);
+    fill_scales<<<static_cast<unsigned>(s.n / 256 + 1), 256>>>(scale_w, static_cast<int>(s.n), 1);
+    must(cudaMemset(bias, 0x3C, s.n * 2), "bias");  // 0x3C3C: 1.06
+    must(cudaDeviceSynchronize(), "fill");
+  }
+  Operands(const Operands&) = delete;
+  Operands& operator=(const Operands&) = delete;
+  ~Operands() {
+    for (void* p : {static_cast<void*>(x), static_cast<void*>(w), static_cast<void*>(y),
+                    static_cast<void*>(expected), static_cast<void*>(scale_x),
+                    static_cast<void*>(scale_w), static_cast<void*>(bias),
+                    static_cast<void*>(wrong)}) {
+      cudaFree(p);
+    }
+  }
+  [[nodiscard]] Problem problem(const Shape& s, int set) const {
+    Problem p;
+    p.x = x + set * bytes_x, p.w = w + set * bytes_w, p.y = y + set * bytes_y;
+    p.scale_x = scale_x, p.scale_w = scale_w, p.bias = bias;
+    p.m = s.m, p.n = s.n, p.k = s.k;
+    p.x_stride_elems = p.w_stride_elems = s.k, p.y_stride_elems = s.n;
+    p.factor = static_cast<float>(1.0 / (127.0 * 127.0));
+    return p;
+  }
+  [[nodiscard]] std::size_t count_wrong() const {
+    must(cudaMemset(wrong, 0, 8), "memset");
+    compare<<<512, 256>>>(reinterpret_cast<const std::uint32_t*>(y),
+                          reinterpret_cast<const std::uint32_t*>(expected), bytes_y / 4, wrong);
+    unsigned long long host = 0;
+    must(cudaMemcpy(&host, wrong, 8, cudaMemcpyDeviceToHost), "copy");
+    return host;
+  }
+};
+
+using Call = std::function<cudaError_t(const Problem&, cudaStream_t)>;
+
+struct Contender {
+  std::string name;
+  bool ours;
+  Call call;
+};
+
+std::vector<Contender> contenders(const Shape& s, const Problem& p, bool all) {
+  std::vector<Contender> list;
+  for (const Candidate& c : sm90a_candidates()) {
+    if (refusal(c.config, p) != nullptr || !(all || sensible(c.config, s))) continue;
+    LaunchPlan plan;
+    must(make_launch_plan(c, p, &plan), "plan");
+    list.push_back({name(c.config), true, [plan](const Problem& q, cudaStream_t stream) {
+                      return launch(plan, q, stream);
+                    }});
+  }
+  for (const Peer& peer : peers()) {
+    if (peer.applies(p)) list.push_back({peer.name, false, peer.call});
+  }
+  return list;
+}
+
+std::vector<Row> measure(const Bench& bench, const Shape& s, bool all) {
+  const Operands operands(s);
+  Problem reference = operands.problem(s, 0);
+  reference.y = operands.expected;
+  must(launch_any(reference, nullptr), "reference");
+  must(cudaDeviceSynchronize(), "reference");
+
+  std::vector<Row> rows;
+  std::vector<Timed> timed;
+  for (const Contender& c : contenders(s, reference, all)) {
+    must(cudaMemset(operands.y, 0xA5, operands.bytes_y), "memset");
+    const cudaError_t error = c.call(operands.problem(s, 0), nullptr);
+    if (error != cudaSuccess) {
+      std::printf("  %s: %s\n", c.name.c_str(), cudaGetErrorString(error));
+      static_cast<void>(cudaGetLastError());
+      continue;
+    }
+    must(cudaDeviceSynchronize(), c.name.c_str());
+    rows.push_back({c.name, 0, 0, c.ours, operands.count_wrong() == 0});
+    const double work = 2.0 * static_cast<double>(s.m) * static_cast<double>(s.n * s.k);
+    const int enough = work > 1e11 ? 2 : 20;
+    const int cold = (enough + operands.sets - 1) / operands.sets * operands.sets;
+    timed.push_back(bench.capture(c.name, cold, [&](int i) {
+      return c.call(operands.problem(s, i % operands.sets), bench.stream);
+    }));
+    timed.push_back(bench.capture(c.name, enough, [&](int) {
+      return c.call(operands.problem(s, 0), bench.stream);
+    }));
+  }
+  bench.run(timed);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    rows[i].cold = timed[2 * i].time();
+    rows[i].hot = timed[2 * i + 1].time();
+  }
+  std::stable_sort(rows.begin(), rows.end(),
+                   [](const Row& a, const Row& b) { return a.cold < b.cold; });
+  return rows;
+}
+
+/// TB/s of the read loop over buffers of `bytes`, cold, and the best of a few grids.
+double read_speed(const Bench& bench, std::int64_t bytes) {
+  const int sets = static_cast<int>(std::max<std::int64_t>(2, (std::int64_t{200} << 20) / bytes));
+  std::uint8_t* data = nullptr;
+  must(cudaMalloc(&data, bytes * sets), "read buffer");
+  fill_codes<<<1024, 256>>>(reinterpret_cast<std::uint32_t*>(data), bytes * sets / 4, 3);
+  must(cudaDeviceSynchronize(), "fill");
+  std::vector<Timed> timed;
+  for (const int blocks : {132, 264, 528, 1056}) {
+    timed.push_back(bench.capture("read", sets, [&](int i) {
+      read_all<<<blocks, 512, 0, bench.stream>>>(
+          reinterpret_cast<const int4*>(data + i * bytes), bytes / 16, reinterpret_cast<int*>(data));
+      return cudaGetLastError();
+    }));
+  }
+  bench.run(timed);
+  cudaFree(data);
+  double best = 1e30;
+  for (const Timed& t : timed) best = std::min(best, t.time());
+  return static_cast<double>(bytes) / best * 1e-6;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Bench bench;
+  std::vector<Shape> shapes;
+  std::string json_path;
+  bool all = false;
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
+  std::size_t top = 6;
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    long long m = 0, n = 0, k = 0;
+    if (argument == "--json" && i + 1 < argc) {
+      json_path = argv[++i];
+    } else if (argument == "--rounds" && i + 1 < argc) {
+      bench.rounds = std::atoi(argv[++i]);
+    } else if (argument == "--top" && i + 1 < argc) {
+      top = static_cast<std::size_t>(std::atoi(argv[++i]));
+    } else if (argument == "--all") {
+      all = true;
+    } else if (std::sscanf(argv[i], "%lldx%lldx%lld", &m, &n, &k) == 3) {
+      shapes.push_back({m, n, k});
+    }
+  }
+  if (shapes.empty()) {
+    shapes = {{128, 2048, 2048}, {16, 4096, 4096}, {128, 4096, 4096}, {2048, 4096, 4096}};
+  }
+  cudaDeviceProp device{};
+  must(cudaGetDeviceProperties(&device, 0), "device");
+  int driver = 0;
+  must(cudaDriverGetVersion(&driver), "driver");
+  const std::int64_t sizes[] = {16 << 20, 117'440'512, 1 << 30};
+  double speeds[3];
+  for (int i = 0; i < 3; ++i) speeds[i] = read_speed(bench, sizes[i]);
+  std::vector<Timed> empty{bench.capture("nothing", 100, [&](int) {
+    nothing<<<1, 32, 0, bench.stream>>>();
+    return cudaGetLastError();
+  })};
+  bench.run(empty);
+  std::printf("%s, %d SMs; read %.2f / %.2f / %.2f TB/s on 16 MiB / 117 MB / 1 GiB; empty %.2f us\n",
+              device.name, device.multiProcessorCount, speeds[0], speeds[1], speeds[2],
+              empty[0].time());
+
+  FILE* json = json_path.empty() ? nullptr : std::fopen(json_path.c_str(), "w");
+  if (json != nullptr) {
+    std::fprintf(json,
+                 "{\"device\": \"%s\", \"driver\": %d, \"read_tb_s\": [%.3f, %.3f, %.3f],\n"
+                 " \"rows\": [",
+                 device.name, driver, speeds[0], speeds[1], speeds[2]);
+  }
+  bool first = true, right = true;
+  for (const Shape& s : shapes) {
+    const std::vector<Row> rows = measure(bench, s, all);
+    std::printf("%lldx%lldx%lld\n", static_cast<long long>(s.m), static_cast<long long>(s.n),
+                static_cast<long long>(s.k));
+    std::size_t shown = 0;
+    for (const Row& r : rows) {
+      const bool wrong = r.ours && !r.right;
+      right = right && !wrong;
+      if (shown++ < top || !r.ours || wrong) {
+        std::printf("  %-22s %9.2f  hot %9.2f  %s%s\n", r.name.c_str(), r.cold, r.hot,
+                    r.ours ? "" : "peer", wrong ? "WRONG" : r.right ? "" : " (other bits)");
+      }
+      if (json != nullptr) {
+        std::fprintf(json,
+                     "%s\n  {\"m\": %lld, \"n\": %lld, \"k\": %lld, \"kernel\": \"%s\", \"ours\": %s, "
+                     "\"right\": %s, \"cold_us\": %.3f, \"hot_us\": %.3f}",
+                     first ? "" : ",", static_cast<long long>(s.m), static_cast<long long>(s.n),
+                     static_cast<long long>(s.k), r.name.c_str(), r.ours ? "true" : "false",
+                     r.right ? "true" : "false", r.cold, r.hot);
+      }
+      first = false;
+    }
+    std::fflush(stdout);
+  }
+  if (json != nullptr) {
+    std::fprintf(json, "\n]}\n");
+    std::fclose(json);
+  }
+  return right ? 0 : 1;
+}

@@ -1,0 +1,17 @@
+// Other people's kernels in the benchmark: a list, empty unless a file that defines it is linked.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "linear/kernels/cuda/kernels.h"
+
+struct Peer {
+  std::string name;
+  std::function<bool(const quoin::cuda::Problem&)> applies;
+  std::function<cudaError_t(const quoin::cuda::Problem&, cudaStream_t)> call;
+};
+
+/// bench/cuda/no_peers.cu: none. bench/cuda/cutlass_peers.cu: CUTLASS, over several choices.
+std::vector<Peer> peers();

@@ -1,0 +1,216 @@
+// What follows the sums: scales and bias fetched early, the epilogue's arithmetic, and the stores,
+// from registers or through shared memory. Straight-line code: with one warp to a scheduler, what
+// costs time here is latency and branches, not arithmetic.
+#pragma once
+
+#include "linear/epilogue.h"
+#include "linear/kernels/cuda/ptx.h"
+#include "linear/kernels/cuda/sm90a_layout.h"
+
+namespace quoin::cuda {
+
+/// A math thread's scales and bias: of its rows of A in registers; of the tile's rows of B in
+/// registers too where the thread finishes few of them, else in shared memory, a copy a warpgroup.
+template <Config kC>
+struct Scales {
+  using L = Layout<kC>;
+  static constexpr int kRows = kC.tile_a / kC.warpgroups / 64 * 2;  // a thread's rows of A
+  static constexpr bool kShared = L::kSharedScales;
+  static constexpr int kFetch = kShared ? (kC.tile_b + 127) / 128 : L::kShareGroups * 2;
+
+  const Params& p;
+  float scale_a[kRows], scale_b[kFetch];
+  std::uint32_t bias_a[kRows], bias_b[kFetch];  // bits as loaded
+  float* shared_b = nullptr;                    // [tile_b][2]: scale, bias
+
+  __device__ explicit Scales(const Params& params) : p(params) {}
+
+  __device__ float load_scale(const float* scales, int row, int rows) const {
+    return scales != nullptr && row < rows ? __ldg(scales + row) : 0.0F;
+  }
+  __device__ std::uint32_t load_bias(int n, int n_end) const {
+    if (p.bias == nullptr || n >= n_end) return 0;
+    return p.bias_type == DataType::float32 ? __ldg(static_cast<const std::uint32_t*>(p.bias) + n)
+                                            : __ldg(static_cast<const std::uint16_t*>(p.bias) + n);
+  }
+  __device__ float bias_value(std::uint32_t bits) const {
+    if (p.bias_type == DataType::float32) return __uint_as_float(bits);
+    return p.bias_type == DataType::float16 ? ptx::half_to_float(bits)
+                                            : epilogue::float_from_bfloat16(bits);
+  }
+
+  /// Starts the loads; nothing here needs what they bring, so they land during the multiplication.
+  /// `first_group`: the first of the tile's column groups that this thread finishes.
+  __device__ void fetch(int row_a, int row_b, int first_group, int thread) {
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+      const int row = row_a + i / 2 * 64 + i % 2 * 8;
+      scale_a[i] = load_scale(p.scale_a, row, p.rows_a);
+      bias_a[i] = kC.swap ? load_bias(row, p.rows_a) : 0;
+    }
+    const int end = min(p.rows_b, row_b + kC.tile_b);
+#pragma unroll
+    for (int i = 0; i < kFetch; ++i) {
+      const int row = row_b + (kShared ? i * 128 + thread
+                                       : (first_group + i / 2) * 8 + thread % 4 * 2 + i % 2);
+      scale_b[i] = load_scale(p.scale_b, row, end);
+      bias_b[i] = kC.swap ? 0 : load_bias(row, end);
+    }
+  }
+  /// Hands the B side round the warpgroup. The first barrier: the last tile's are no longer read.
+  __device__ void share(int thread, int warpgroup) {
+    if constexpr (kShared) {
+      if (kC.persistent) ptx::named_barrier(warpgroup + 1, 128);
+#pragma unroll
+      for (int i = 0; i < kFetch; ++i) {
+        if (kC.tile_b % 128 == 0 || i * 128 + thread < kC.tile_b) {
+          const float bias = kC.swap ? 0.0F : bias_value(bias_b[i]);
+          reinterpret_cast<float2*>(shared_b)[i * 128 + thread] = {scale_b[i], bias};
+        }
+      }
+      ptx::named_barrier(warpgroup + 1, 128);
+    }
+  }
+  /// Scale and bias of a thread's two columns of its group g, which start at `column` of the tile.
+  __device__ float4 pair_of(int g, int column) const {
+    if constexpr (kShared) return reinterpret_cast<const float4*>(shared_b)[column / 2];
+    return {scale_b[2 * g], bias_value(bias_b[2 * g]), scale_b[2 * g + 1],
+            bias_value(bias_b[2 * g + 1])};
+  }
+  __device__ float value(int sum, int i, float scale_of_b, float bias_of_b) const {
+    return kC.swap
+               ? epilogue::dequantise(sum, p.factor, scale_of_b, scale_a[i], bias_value(bias_a[i]))
+               : epilogue::dequantise(sum, p.factor, scale_a[i], scale_of_b, bias_of_b);
+  }
+  /// Two neighbouring outputs of row i, packed in the 16-bit output type.
+  __device__ std::uint32_t packed(const int* sums, int i, float4 b) const {
+    const float low = value(sums[0], i, b.x, b.y), high = value(sums[1], i, b.z, b.w);
+    return p.out_type == DataType::float16 ? ptx::pack_half(low, high)
+                                           : ptx::pack_bfloat16(low, high);
+  }
+  /// One 32-bit output: float32, or the sum itself.
+  __device__ std::uint32_t word(int sum, int i, float scale_of_b, float bias_of_b) const {
+    const float y = epilogue::canonical_float(value(sum, i, scale_of_b, bias_of_b));
+    return p.out_type == DataType::int32 ? static_cast<std::uint32_t>(sum) : __float_as_uint(y);
+  }
+};
+
+/// Where a thread's first output lies; the others are constant distances away.
+template <class T>
+struct Place {
+  T* y;
+  std::int64_t stride;
+  int m_left, n_left;  // rows and columns from there to the end of y
+
+  __device__ Place(const Params& p, int m, int n, int m_end, int n_end)
+      : y(static_cast<T*>(p.y) + m * p.y_stride_elems + n), stride(p.y_stride_elems),
+        m_left(m_end - m), n_left(n_end - n) {}
+  __device__ bool holds(int m, int n) const { return m < m_left && n < n_left; }
+  __device__ T* at(int m, int n) const { return y + m * stride + n; }
+};
+
+/// Finishes a warp's sums, kRegisters / 4 column groups from `first_group` on, and stores them from
+/// registers: four lanes write 16 neighbouring bytes of a row (32 with 32-bit output).
+template <Config kC, bool k16Bit, int kBlocks, int kRegisters>
+__device__ __forceinline__ void store_direct(const Params& p, const Scales<kC>& scales,
+                                             const int (&sums)[kBlocks][kRegisters], int row_a,
+                                             int row_b, int first_group, int lane) {
+  constexpr int kGroups = kRegisters / 4;
+  const int quad = lane / 4, pair = lane % 4 * 2;
+  const int column = first_group * 8 + pair;
+  const int m_end = kC.swap ? p.rows_b : p.rows_a;
+  const int n_end = kC.swap ? p.rows_a : p.rows_b;
+  if constexpr (k16Bit) {
+    std::uint32_t bits[kBlocks][kGroups][2];
+#pragma unroll
+    for (int r = 0; r < kBlocks; ++r) {
+#pragma unroll
+      for (int g = 0; g < kGroups; ++g) {
+        const float4 b = scales.pair_of(g, column + g * 8);
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+          const std::uint32_t packed = scales.packed(&sums[r][4 * g + 2 * h], 2 * r + h, b);
+          // Swapped, two neighbours are two tokens: make them two columns of one token.
+          bits[r][g][h] = kC.swap ? ptx::transpose_matrix(packed) : packed;
+        }
+      }
+    }
+    const Place<std::uint16_t> place(
+        p, kC.swap ? row_b + first_group * 8 + quad : row_a + quad,
+        kC.swap ? row_a + pair : row_b + column, m_end, n_end);
+    const auto each = [&](auto&& store) {
+#pragma unroll
+      for (int i = 0; i < kBlocks * kGroups * 2; ++i) {
+        const int r = i / (kGroups * 2), g = i / 2 % kGroups, h = i % 2;
+        store(kC.swap ? g * 8 : r * 64 + h * 8, kC.swap ? r * 64 + h * 8 : g * 8, bits[r][g][h]);
+      }
+    };
+    if (p.store_pairs) {  // outside the loop: a branch at every store took 0.3 us
+      each([&](int m, int n, std::uint32_t both) {
+        if (place.holds(m, n)) *reinterpret_cast<std::uint32_t*>(place.at(m, n)) = both;
+      });
+    } else {
+      each([&](int m, int n, std::uint32_t both) {
+        if (place.holds(m, n)) *place.at(m, n) = static_cast<std::uint16_t>(both);
+        if (place.holds(m, n + 1)) *place.at(m, n + 1) = static_cast<std::uint16_t>(both >> 16);
+      });
+    }
+  } else {
+    const Place<std::uint32_t> place(
+        p, kC.swap ? row_b + column : row_a + quad,
+        kC.swap ? row_a + quad : row_b + column, m_end, n_end);
+#pragma unroll
+    for (int i = 0; i < kBlocks * kGroups * 2; ++i) {
+      const int r = i / (kGroups * 2), g = i / 2 % kGroups, h = i % 2;
+      const float4 b = scales.pair_of(g, column + g * 8);
+      const int* sum = &sums[r][4 * g + 2 * h];
+      const int m = kC.swap ? g * 8 : r * 64 + h * 8, n = kC.swap ? r * 64 + h * 8 : g * 8;
+      const int next_m = kC.swap ? m + 1 : m, next_n = kC.swap ? n : n + 1;
+      if (place.holds(m, n)) *place.at(m, n) = scales.word(sum[0], 2 * r + h, b.x, b.y);
+      if (place.holds(next_m, next_n)) {
+        *place.at(next_m, next_n) = scales.word(sum[1], 2 * r + h, b.z, b.w);
+      }
+    }
+  }
+}
+
+/// A warpgroup's 16-bit outputs through shared memory and the copy engine, which clips the edges:
+/// panels of 64 rows by 64 columns in the 128-byte swizzle.
+template <Config kC, int kBlocks, int kRegisters>
+__device__ __forceinline__ void store_panels(const Params& p, const CUtensorMap* map_y,
+                                             const Scales<kC>& scales,
+                                             const int (&sums)[kBlocks][kRegisters], int row_a,
+                                             int row_b, int thread, int warpgroup,
+                                             std::uint32_t panel) {
+  const int lane = thread % 32, pair = lane % 4 * 2;
+  const int row = thread / 32 * 16 + lane % 16;  // the panel row that this lane addresses
+  const std::uint32_t row_address = panel + row * 128;
+#pragma unroll
+  for (int r = 0; r < kBlocks; ++r) {
+#pragma unroll
+    for (int c = 0; c < kRegisters / 32; ++c) {
+      if (thread == 0) ptx::store_wait_read<0>();
+      ptx::named_barrier(warpgroup + 1, 128);
+#pragma unroll
+      for (int g = 0; g < 8; g += 2) {  // two column groups to a stmatrix
+        std::uint32_t packed[4];
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const int group = c * 8 + g + i / 2, h = i % 2;
+          packed[i] = scales.packed(&sums[r][4 * group + 2 * h], 2 * r + h,
+                                    scales.pair_of(group, group * 8 + pair));
+        }
+        const int chunk = (g + lane / 16) ^ (row % 8);
+        ptx::store_matrices(row_address + chunk * 16, packed[0], packed[1], packed[2], packed[3]);
+      }
+      ptx::fence_before_store();
+      ptx::named_barrier(warpgroup + 1, 128);
+      if (thread == 0) {
+        ptx::store_tile(map_y, panel, row_b + c * kPanelCols, row_a + r * 64);
+        ptx::store_commit();
+      }
+    }
+  }
+}
+
+}  // namespace quoin::cuda

@@ -1,0 +1,68 @@
+// What the parts of the sm90a kernel share: its parameters and the map of its shared memory.
+#pragma once
+
+#include <cstdint>
+
+#include "linear/kernels/cuda/kernels.h"
+
+namespace quoin::cuda {
+
+inline constexpr int kBlockK = 128;   // bytes of K in a stage: one row of the 128-byte swizzle
+inline constexpr int kWgmmaK = 32;    // bytes of K that one wgmma multiplies
+inline constexpr int kPanelCols = 64; // 16-bit outputs in a 128-byte swizzled row to be stored
+inline constexpr int kPanelBytes = 64 * 128;
+
+/// What a kernel needs beside the tensor maps. A and B as in Config.
+struct Params {
+  void* y;
+  const float* scale_a;
+  const float* scale_b;
+  const void* bias;
+  std::int64_t y_stride_elems;
+  int rows_a, rows_b;      // of the whole problem
+  int k_blocks;
+  int groups_a, groups_b;  // clusters' tiles along A and B
+  int raster;              // how many groups along A are walked before the next along B
+  float factor;
+  DataType out_type, bias_type;
+  bool dependent;          // launched before its producer has finished
+  bool store_by_tma;       // map_y is valid
+  bool store_pairs;        // 16-bit y[m, n] and y[m, n + 1] may be stored at once for even n
+  int turn_a, turn_b;      // blocks of K by which neighbouring tiles start apart
+  int stage_bytes;         // that arrive in a stage: less than its size where boxes are cut to M
+};
+
+/// Shared memory of one CTA, in bytes from a 1024-aligned base.
+template <Config kC>
+struct Layout {
+  static constexpr int kCluster = kC.cluster();
+  static constexpr int kThreads = kC.threads();
+  static constexpr int kWarps = kThreads / 32;
+  static constexpr bool kLends = kC.lends_registers();
+  static constexpr int kABytes = kC.tile_a * kBlockK;
+  static constexpr int kBBytes = kC.tile_b * kBlockK;
+  static constexpr int kStageBytes = kABytes + kBBytes;
+
+  // The columns of a tile are shared out among the finishing CTAs, 8 (one register group) at least.
+  static constexpr int kGroups = kC.tile_b / 8;
+  static constexpr int kFinishers = kC.split_k < kGroups ? kC.split_k : kGroups;
+  static constexpr int kShareGroups = kGroups / kFinishers;
+  static constexpr int kShareBytes = kC.tile_a * kShareGroups * 8 * 4;
+
+  // Up to four groups a thread the scales of B's rows fit its registers: no trip through shared
+  // memory at the end, where every step is latency.
+  static constexpr bool kSharedScales = kShareGroups > 4;
+  static constexpr bool kPanels = !kC.swap && kC.split_k == 1 && kC.tile_b % kPanelCols == 0;
+
+  static constexpr int kReceive = kC.stages * kStageBytes;
+  static constexpr int kPanel = kReceive + (kC.split_k - 1) * kShareBytes;
+  static constexpr int kVectors = kPanel + (kPanels ? kC.warpgroups * kPanelBytes : 0);
+  static constexpr int kBarriers =
+      kVectors + (kSharedScales ? kC.warpgroups * kC.tile_b * 8 : 0);
+  static constexpr int kBytes = kBarriers + (2 * kC.stages + 2) * 8;
+
+  static_assert(kC.tile_a % (64 * kC.warpgroups) == 0 && kGroups % kFinishers == 0);
+  static_assert(kBytes <= 232448, "227 KiB of shared memory a CTA");
+};
+
+}  // namespace quoin::cuda
