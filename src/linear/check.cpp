@@ -27,7 +27,7 @@ Status check_type(std::string_view what, const ConstTensor& tensor,
 
 /// Bytes from the first to the last element; nothing where that overflows.
 std::optional<std::int64_t> extent_bytes(const ConstTensor& t) {
-  if (t.shape[0] == 0 || t.shape[1] == 0) return 0;
+  if (t.shape[0] == 0 || (t.rank == 2 && t.shape[1] == 0)) return 0;
   const std::int64_t row_stride = t.rank == 2 ? t.strides[0] : 1;
   std::int64_t elements = 0, bytes = 0;
   if (__builtin_mul_overflow(t.shape[0] - 1, row_stride, &elements) ||

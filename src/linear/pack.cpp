@@ -38,6 +38,7 @@ std::int64_t packed_bytes(const Backend& backend, std::int64_t n, std::int64_t k
 
 void pack_weight(const Backend& backend, const std::int8_t* weight, std::int64_t stride_elems,
                  std::int64_t n, std::int64_t k, std::uint8_t* packed) noexcept {
+  if (k == 0) return;  // however many channels of nothing
   std::memset(packed, 0, static_cast<std::size_t>(packed_bytes(backend, n, k)));
   for (std::int64_t first = 0; first < n; first += backend.panel_cols) {
     const std::int64_t cols = std::min<std::int64_t>(backend.panel_cols, n - first);

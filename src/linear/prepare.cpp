@@ -23,6 +23,9 @@ Status check_weights(const LinearWeights& weights, const LinearOptions& options)
                 to_string(weight), kMaxK);
   }
   const std::int64_t n = weight.shape[0];
+  if (n > std::int64_t{1} << 40) {  // so that no size computed from N and K overflows
+    return fail(ErrorCode::unsupported, "weight is {}: N may be at most 2^40", to_string(weight));
+  }
   switch (options.out_type) {
     case DataType::int32:
       if (!weights.scale_w && !weights.bias) return {};

@@ -28,8 +28,9 @@ Status check_sizes(std::int64_t m, std::int64_t n, std::int64_t k, int threads) 
                 "longer fits int32", k, kMaxK);
   }
   constexpr std::int64_t kMost = std::int64_t{1} << 40;  // their products stay far inside a double
-  if (m > kMost || n > kMost) {
-    return fail(ErrorCode::unsupported, "M x N is {} x {}; each may be at most 2^40", m, n);
+  if (m > kMost || n > kMost || (n > 0 && m > std::numeric_limits<std::int64_t>::max() / n)) {
+    return fail(ErrorCode::unsupported, "M x N is {} x {}; each may be at most 2^40, and their "
+                "product 2^63 - 1", m, n);
   }
   return check_threads(threads);
 }

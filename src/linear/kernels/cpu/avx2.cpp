@@ -27,9 +27,13 @@ constexpr int kBlockCols = 128;
 constexpr int kPanels = kBlockCols / kPanelCols;
 constexpr std::int64_t kChunk = 2048;  // 6 rows x 2048 x 2 bytes = 24 KiB: half of a level-1 cache
 
+// Rows of words, a line further apart than a multiple of 4 KiB: six broadcasts from one bank of the
+// level-1 cache would wait for one another.
+using WideRows = std::int16_t[kTileRows][kChunk + 32];
+
 /// wide[r, i] = x[r, i] for one chunk of k, padded to a pair with a zero.
 void widen_rows(const CpuTile& t, std::int64_t from, std::int64_t count,
-                std::int16_t (&wide)[kTileRows][kChunk]) {
+                WideRows& wide) {
   for (int r = 0; r < t.rows; ++r) {
     const std::int8_t* x = t.x + r * t.x_stride_elems + from;
     std::int64_t i = 0;
@@ -44,7 +48,7 @@ void widen_rows(const CpuTile& t, std::int64_t from, std::int64_t count,
 
 /// acc[kRows, 16] += wide[kRows, 2 * pairs] * panel.
 template <int kRows>
-void accumulate(const std::int16_t (&wide)[kTileRows][kChunk], const std::uint8_t* panel,
+void accumulate(const WideRows& wide, const std::uint8_t* panel,
                 std::int64_t pairs, std::int32_t* acc) {
   // Four sums a cycle retire at best; fewer than 4 rows x 2 vectors would wait on vpaddd's one
   // cycle of latency only, so single-row tiles need no second set of sums.
@@ -71,13 +75,13 @@ void accumulate(const std::int16_t (&wide)[kTileRows][kChunk], const std::uint8_
   });
 }
 
-using Accumulate = void (*)(const std::int16_t (&)[kTileRows][kChunk], const std::uint8_t*,
+using Accumulate = void (*)(const WideRows&, const std::uint8_t*,
                             std::int64_t, std::int32_t*);
 constexpr Accumulate kAccumulate[kTileRows] = {accumulate<1>, accumulate<2>, accumulate<3>,
                                                accumulate<4>, accumulate<5>, accumulate<6>};
 
 void tile(const CpuTile& t) {
-  alignas(32) std::int16_t wide[kTileRows][kChunk];
+  alignas(64) WideRows wide;
   if (t.first_chunk) std::memset(t.sums, 0, sizeof(std::int32_t) * kTileRows * kBlockCols);
   const int panels = (t.cols + kPanelCols - 1) / kPanelCols;
   const std::int64_t panel_bytes = (t.k + 1) / 2 * 2 * kPanelCols;
@@ -89,7 +93,7 @@ void tile(const CpuTile& t) {
       kAccumulate[t.rows - 1](wide, panel, (count + 1) / 2, t.sums + p * kPanelCols);
     }
   }
-  if (t.last_chunk) avx2_epilogue(t, t.sums, kBlockCols);
+  if (t.last_chunk) avx2_epilogue(t, kBlockCols);
 }
 
 }  // namespace

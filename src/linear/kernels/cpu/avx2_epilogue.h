@@ -53,8 +53,8 @@ QUOIN_INLINE static inline void avx2_store(char* to, Vec value, int count) {
   std::memcpy(to, &value, count >= 8 ? sizeof value : static_cast<std::size_t>(count * kBytes));
 }
 
-/// Writes the tile's outputs from its sums, rows `acc_stride` lanes apart.
-static void avx2_epilogue(const CpuTile& t, const std::int32_t* acc, int acc_stride) {
+/// Writes the tile's outputs from its sums, rows `sums_stride` lanes apart.
+static void avx2_epilogue(const CpuTile& t, int sums_stride) {
   const __m256 factor = _mm256_set1_ps(t.factor);
   const bool raw = t.out_type == DataType::int32;
   for (int c = 0; c < t.cols; c += 8) {
@@ -63,7 +63,7 @@ static void avx2_epilogue(const CpuTile& t, const std::int32_t* acc, int acc_str
     const __m256 bias = raw ? _mm256_setzero_ps() : _mm256_loadu_ps(t.bias + c);
     for (int r = 0; r < t.rows; ++r) {
       const __m256i sum =
-          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(acc + r * acc_stride + c));
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(t.sums + r * sums_stride + c));
       char* row = static_cast<char*>(t.y) + r * t.y_stride_bytes;
       if (raw) {
         avx2_store<4>(row + c * 4, sum, count);

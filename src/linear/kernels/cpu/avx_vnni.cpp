@@ -41,7 +41,7 @@ constexpr Accumulate kAccumulate[kTileRows] = {
 
 void tile(const CpuTile& t) {
   kAccumulate[t.rows - 1](t);
-  if (t.last_chunk) avx2_epilogue(t, t.sums, kTileVectors * AvxVnni::kLanes);
+  if (t.last_chunk) avx2_epilogue(t, kTileVectors * AvxVnni::kLanes);
 }
 
 void row_sums(const std::int8_t* x, std::int64_t x_stride_elems, std::int64_t rows, std::int64_t k,

@@ -31,6 +31,25 @@ __device__ __forceinline__ std::uint32_t cluster_count() {
   return count;
 }
 
+/// The lane that acts for its warp (Parallel Synchronization, elect.sync): unlike a test of the lane's
+/// number it tells the compiler that one lane at most is active.
+__device__ __forceinline__ bool elected() {
+  std::uint32_t yes;
+  asm volatile(
+      "{\n.reg .pred p;\n"
+      "elect.sync _|p, 0xFFFFFFFF;\n"
+      "selp.u32 %0, 1, 0, p;\n}\n"
+      : "=r"(yes));
+  return yes != 0;
+}
+
+/// A value that is the same in all lanes of a warp, made known as such: then addresses and
+/// descriptors live in uniform registers. Without, every copy and every wgmma comes in a loop over
+/// the lanes' values (60 instructions a K block, which was the whole time of a small product).
+__device__ __forceinline__ int uniform(int value) {
+  return __shfl_sync(0xFFFFFFFFU, value, 0);
+}
+
 /// Data Movement, mapa: the address of the same shared variable in CTA `rank` of the cluster.
 __device__ __forceinline__ std::uint32_t map_to_rank(std::uint32_t address, std::uint32_t rank) {
   std::uint32_t mapped;

@@ -39,13 +39,13 @@ struct Walk {
   int tile = 0, tiles_left = 1;
   int row_a = 0, row_b = 0;    // first rows of the tile
   int block = 0;               // of the slice
-  int turn = 0;                // the block that is multiplied first
   int stage = 0;
   std::uint32_t phase = 0;     // of the stage: flips each time around the ring
   int steps_left;              // including this one
 
   __device__ explicit Walk(const Params& params) : p(params) {
-    const int rank = Layout<kC>::kCluster == 1 ? 0 : static_cast<int>(ptx::cluster_rank());
+    const int rank =
+        Layout<kC>::kCluster == 1 ? 0 : ptx::uniform(static_cast<int>(ptx::cluster_rank()));
     rank_k = rank % kC.split_k;
     rank_a = rank / kC.split_k % kC.cluster_a;
     rank_b = rank / kC.split_k / kC.cluster_a;
@@ -72,11 +72,6 @@ struct Walk {
       group_a = first + tile % column % height;
       group_b = tile % column / height;
     }
-#ifdef QUOIN_ROTATE
-    // Tiles that share rows start at different blocks, so that they do not all ask the same slices
-    // of L2 at once. The order of a sum of integers is free.
-    turn = (group_a * p.turn_a + group_b * p.turn_b) % blocks;
-#endif
     row_a = (group_a * kC.cluster_a + rank_a) * kC.tile_a;
     row_b = (group_b * kC.cluster_b + rank_b) * kC.tile_b;
   }
@@ -96,8 +91,6 @@ struct Walk {
       phase ^= 1;
     }
   }
-  /// Whether a later step uses this stage again, that is, whether anybody waits for it.
-  __device__ bool stage_is_reused() const { return steps_left > kC.stages; }
 };
 
 // --- Loading ------------------------------------------------------------------------------------
@@ -121,8 +114,7 @@ struct Loader {
   __device__ void load(std::uint32_t target, const CUtensorMap* map, int stage, int block, int row,
                        int part, std::uint32_t ctas) const {
     constexpr int kPart = kRows / kSharers;
-    const int turned = block + walk.turn - (block + walk.turn < walk.blocks ? 0 : walk.blocks);
-    const int x = (walk.first_block + turned) * kBlockK;
+    const int x = (walk.first_block + block) * kBlockK;
     if constexpr (kSharers == 1) {
       ptx::load_tile(target, map, full(stage), x, row);
     } else {
@@ -158,48 +150,45 @@ struct Loader {
   /// The steps that the first fill covers: the ring, within the first tile.
   __device__ int first_fill() const { return min(kC.stages, walk.blocks); }
 
-  /// One lane of every warp of the CTA: its share of the barriers, each ready before it is used.
-  __device__ void init(int warp) const {
+  /// One lane of every warp of the CTA: makes its share of the barriers and, unless others have to
+  /// be ready first, starts its share of the first loads. Memory latency is what a small product
+  /// waits for, and a single lane takes 70 to 100 ns for each load that it issues; not unrolled,
+  /// because the code is cold too.
+  __device__ void start(int warp) const {
+    const int steps = first_fill();
+#pragma unroll 1
     for (int stage = warp; stage < kC.stages; stage += L::kWarps) {
       ptx::barrier_init(full(stage), 1);
       ptx::barrier_init(empty(stage), kC.warpgroups * 4 * (kC.cluster_a + kC.cluster_b - 1));
+      ptx::fence_barrier_init();
+      if (L::kMulticast || stage >= steps) continue;
+      load_weights(stage, stage);
+      // With weights and tokens alternating, both come in at once: weights first took 0.3 us more.
+      if (!p.dependent) load_tokens(stage, stage);
     }
-    if (warp == 0) {
+    if (kC.split_k > 1 && warp == 0) {
       // Each warp of each other finisher says that it has read what this CTA sent.
       const int others = L::kFinishers - (walk.rank_k < L::kFinishers ? 1 : 0);
       ptx::barrier_init(shared + L::kBarriers + 2 * kC.stages * 8, 1);
       ptx::barrier_init(shared + L::kBarriers + 2 * kC.stages * 8 + 8,
                         max(1, kC.warpgroups * 4 * others));
+      ptx::fence_barrier_init();
     }
-    ptx::fence_barrier_init();
   }
-  /// One lane of every warp: its share of the first loads. Memory latency is what a small product
-  /// waits for, and a single lane takes 70 to 100 ns for each load that it issues. Weights first:
-  /// they depend on no earlier kernel.
+  /// One lane of every warp: the first loads that `start` has left.
   __device__ void fill(int warp) const {
     const int steps = first_fill();
-#ifndef QUOIN_ORDER
-#define QUOIN_ORDER 1
-#endif
-    if (p.dependent || QUOIN_ORDER == 0) {
-      for (int step = warp; step < steps; step += L::kWarps) load_weights(step, step);
-      ptx::wait_for_producer_kernel();
-      for (int step = warp; step < steps; step += L::kWarps) load_tokens(step, step);
-    } else if (QUOIN_ORDER == 1) {
+    if (L::kMulticast) {
+#pragma unroll 1
       for (int step = warp; step < steps; step += L::kWarps) {
         load_weights(step, step);
-        load_tokens(step, step);
+        if (!p.dependent) load_tokens(step, step);
       }
-    } else {
-      if (QUOIN_ORDER == 3 && kC.cluster_a * kC.cluster_b == 1) {
-        for (int step = warp; step < walk.blocks; step += L::kWarps) {
-          ptx::prefetch_tile(kC.swap ? map_a : map_b, (walk.first_block + step) * kBlockK,
-                             kC.swap ? walk.row_a : walk.row_b);
-        }
-      }
-      for (int step = warp; step < steps; step += L::kWarps) load_tokens(step, step);
-      for (int step = warp; step < steps; step += L::kWarps) load_weights(step, step);
     }
+    if (!p.dependent) return;
+    ptx::wait_for_producer_kernel();
+#pragma unroll 1
+    for (int step = warp; step < steps; step += L::kWarps) load_tokens(step, step);
   }
   /// One lane: every later load.
   __device__ void run() {
@@ -227,12 +216,18 @@ struct Math {
   static constexpr int kBlocks = kC.tile_a / kC.warpgroups / 64;  // wgmmas along A
   static constexpr int kRegisters = kC.tile_b / 2;
   static constexpr int kThreads = kC.warpgroups * 128;
+#ifndef QUOIN_SKEW
+#define QUOIN_SKEW 0
+#endif
+  // Blocks of K by which the second warpgroup of a persistent kernel starts behind the first, so that
+  // one multiplies while the other stores.
+  static constexpr int kSkew = kC.persistent && kC.warpgroups > 1 ? QUOIN_SKEW : 0;
 
   const Params& p;
-  const CUtensorMap* map_y;
+  std::uint8_t* shared_memory;
   std::uint32_t shared;
   Walk<kC> walk;
-  int thread = threadIdx.x % 128, warpgroup = threadIdx.x / 128;
+  int thread = threadIdx.x % 128, warpgroup = ptx::uniform(threadIdx.x / 128);
   int tiles_done = 0;
 
   __device__ std::uint32_t receive_barrier() const {
@@ -258,14 +253,19 @@ struct Math {
 
   /// sums = A tile * B tile^T over this CTA's slice of K.
   __device__ __forceinline__ void multiply(int (&sums)[kBlocks][kRegisters]) {
-    int previous = -1;
+    int parts[kC.chains][kBlocks][kRegisters];
     const int blocks = walk.blocks;
+    const int reused = walk.steps_left - kC.stages;  // the tile's first steps whose stage returns
+    if (kSkew > 0 && warpgroup > 0 && tiles_done == 0) {
+      ptx::barrier_wait(shared + L::kBarriers + min(kSkew, blocks - 1) * 8, 0);
+    }
+    int last_stage = 0;
     for (int block = 0; block < blocks; ++block) {
-      const std::uint32_t full = shared + L::kBarriers + walk.stage * 8;
-      const std::uint32_t tile_a = shared + walk.stage * L::kStageBytes;
-      const std::uint64_t a = ptx::wgmma_descriptor(tile_a + warpgroup * kBlocks * 64 * kBlockK);
-      const std::uint64_t b = ptx::wgmma_descriptor(tile_a + L::kABytes);
-      ptx::barrier_wait(full, walk.phase);
+      // Addresses of the operands in 16 bytes, as descriptors count.
+      const std::uint32_t a =
+          (shared + walk.stage * L::kStageBytes + warpgroup * kBlocks * 64 * kBlockK) / 16;
+      const std::uint32_t b = (shared + walk.stage * L::kStageBytes + L::kABytes) / 16;
+      ptx::barrier_wait(shared + L::kBarriers + walk.stage * 8, walk.phase);
       if (block == 0) { TRACE(2) }
       if (block == walk.blocks - 1) { TRACE(3) }
       ptx::wgmma_fence();
@@ -273,18 +273,29 @@ struct Math {
       for (int k = 0; k < kBlockK / kWgmmaK; ++k) {
 #pragma unroll
         for (int r = 0; r < kBlocks; ++r) {
-          ptx::Wgmma<kC.tile_b>::multiply(sums[r], a + (r * 64 * kBlockK + k * kWgmmaK) / 16,
-                                          b + k * kWgmmaK / 16, block + k > 0);
+          ptx::Wgmma<kC.tile_b>::multiply(
+              parts[k % kC.chains][r],
+              ptx::wgmma_descriptor(a + (r * 64 * kBlockK + k * kWgmmaK) / 16),
+              ptx::wgmma_descriptor(b + k * kWgmmaK / 16), block + k / kC.chains > 0);
         }
       }
       ptx::wgmma_commit();
       ptx::wgmma_wait<1>();
-      if (previous >= 0) release(previous);
-      previous = walk.stage_is_reused() ? walk.stage : -1;
+      if (block > 0 && block <= reused) release(last_stage);
+      last_stage = walk.stage;
       walk.next_step();
     }
     ptx::wgmma_wait<0>();
-    if (previous >= 0) release(previous);
+    if (blocks <= reused) release(last_stage);
+#pragma unroll
+    for (int r = 0; r < kBlocks; ++r) {
+#pragma unroll
+      for (int i = 0; i < kRegisters; ++i) {
+        sums[r][i] = parts[0][r][i];
+#pragma unroll
+        for (int c = 1; c < kC.chains; ++c) sums[r][i] += parts[c][r][i];
+      }
+    }
   }
 
   /// Trades partial sums within the cluster: afterwards `mine` holds this CTA's share, complete.
@@ -294,7 +305,7 @@ struct Math {
     const std::uint32_t receive = shared + L::kReceive + threadIdx.x * 16;
     if (tiles_done == 0) {
       // Every CTA's barriers stand. With multicast the kernel has waited for that already.
-      if (kC.cluster_a * kC.cluster_b == 1) ptx::cluster_wait();
+      if (!L::kMulticast) ptx::cluster_wait();
     } else if (L::kFinishers > 1 || walk.rank_k > 0) {  // a lone finisher sends to nobody
       ptx::barrier_wait(free_barrier(), (tiles_done - 1) & 1);
     }
@@ -346,8 +357,8 @@ struct Math {
   __device__ __forceinline__ void run() {
     ptx::wait_for_producer_kernel();
     Scales<kC> scales(p);
-    scales.shared_b = reinterpret_cast<float*>(__cvta_shared_to_generic(
-        shared + L::kVectors + warpgroup * kC.tile_b * 8));
+    scales.shared_b =
+        reinterpret_cast<float*>(shared_memory + L::kVectors + warpgroup * kC.tile_b * 8);
     const int warp_row = warpgroup * kBlocks * 64 + thread / 32 * 16;
     for (; walk.tiles_left > 0; walk.next_tile(), ++tiles_done) {
       const int first_group = kC.split_k > 1 ? walk.rank_k * L::kShareGroups : 0;
@@ -372,19 +383,15 @@ struct Math {
         multiply(sums);
         TRACE(4 + (tiles_done ? 2 : 0))
         scales.share(thread, warpgroup);
-        bool stored = false;
         if constexpr (L::kPanels && k16Bit) {
-          stored = p.store_by_tma;
-          if (stored) {
-            store_panels<kC>(p, map_y, scales, sums, row_a - thread / 32 * 16, walk.row_b, thread,
-                             warpgroup, shared + L::kPanel + warpgroup * kPanelBytes);
-          }
+          std::uint8_t* panel = shared_memory + L::kPanel + threadIdx.x / 32 * kPanelBytes;
+          store_panels<kC>(p, scales, sums, row_a, walk.row_b, thread % 32, panel);
+        } else {
+          store_direct<kC, k16Bit>(p, scales, sums, row_a, walk.row_b, 0, thread % 32);
         }
-        if (!stored) store_direct<kC, k16Bit>(p, scales, sums, row_a, walk.row_b, 0, thread % 32);
         TRACE(5 + (tiles_done ? 2 : 0))
       }
     }
-    if (L::kPanels && thread == 0) ptx::store_wait_read<0>();
     if (kC.split_k > 1) { TRACE(6) }
   }
 };
@@ -396,37 +403,33 @@ struct Math {
 template <class Choice, bool k16Bit>
 __global__ void __launch_bounds__(Layout<Choice::kConfig>::kThreads, Choice::kConfig.ctas)
     sm90a_linear(const __grid_constant__ CUtensorMap map_a,
-                 const __grid_constant__ CUtensorMap map_b,
-                 const __grid_constant__ CUtensorMap map_y, const __grid_constant__ Params p) {
+                 const __grid_constant__ CUtensorMap map_b, const __grid_constant__ Params p) {
   constexpr Config kC = Choice::kConfig;
   using L = Layout<kC>;
   extern __shared__ __align__(1024) std::uint8_t shared_memory[];
   TRACE(0)
   const std::uint32_t shared = ptx::shared_address(shared_memory);
-  constexpr bool kMulticast = kC.cluster_a * kC.cluster_b > 1;
-  const int warp = static_cast<int>(threadIdx.x) / 32;
-  const bool first_lane = threadIdx.x % 32 == 0;
-  Loader<kC> loader{p, &map_a, &map_b, shared, Walk<kC>(p)};
-  if (first_lane) {
-    loader.init(warp);
-    if (!kMulticast) loader.fill(warp);
+  const int warp = ptx::uniform(static_cast<int>(threadIdx.x) / 32);
+  if (warp == L::kWarps - 1 && ptx::elected()) {
+    ptx::prefetch_map(&map_a);
+    ptx::prefetch_map(&map_b);
   }
+  Loader<kC> loader{p, &map_a, &map_b, shared, Walk<kC>(p)};
+  if (ptx::elected()) loader.start(warp);
   __syncwarp();
   TRACE(1)
   __syncthreads();
   if constexpr (L::kCluster > 1) ptx::cluster_arrive();
-  if constexpr (kMulticast) {  // loads touch the neighbours' barriers
-    ptx::cluster_wait();
-    if (first_lane) loader.fill(warp);
-    __syncwarp();
-  }
+  if constexpr (L::kMulticast) ptx::cluster_wait();  // loads touch the neighbours' barriers
+  if ((L::kMulticast || p.dependent) && ptx::elected()) loader.fill(warp);
+  __syncwarp();
 
   if (warp >= kC.warpgroups * 4) {
     if constexpr (L::kLends) ptx::give_registers<40>();
-    if (warp == kC.warpgroups * 4 && first_lane) loader.run();
+    if (warp == kC.warpgroups * 4 && ptx::elected()) loader.run();
   } else {
     if constexpr (L::kLends) ptx::take_registers<232>();  // 2 * 232 + 40 = 3 * 168
-    Math<kC, k16Bit>{p, &map_y, shared, loader.walk}.run();
+    Math<kC, k16Bit>{p, shared_memory, shared, loader.walk}.run();
   }
 }
 

@@ -7,10 +7,10 @@
 
 namespace quoin::cuda {
 
-inline constexpr int kBlockK = 128;   // bytes of K in a stage: one row of the 128-byte swizzle
-inline constexpr int kWgmmaK = 32;    // bytes of K that one wgmma multiplies
-inline constexpr int kPanelCols = 64; // 16-bit outputs in a 128-byte swizzled row to be stored
-inline constexpr int kPanelBytes = 64 * 128;
+inline constexpr int kBlockK = 128;    // bytes of K in a stage: one row of the 128-byte swizzle
+inline constexpr int kWgmmaK = 32;     // bytes of K that one wgmma multiplies
+inline constexpr int kPanelCols = 64;  // 16-bit outputs in a row of a warp's panel
+inline constexpr int kPanelBytes = 16 * kPanelCols * 2;
 
 /// What a kernel needs beside the tensor maps. A and B as in Config.
 struct Params {
@@ -26,9 +26,8 @@ struct Params {
   float factor;
   DataType out_type, bias_type;
   bool dependent;          // launched before its producer has finished
-  bool store_by_tma;       // map_y is valid
   bool store_pairs;        // 16-bit y[m, n] and y[m, n + 1] may be stored at once for even n
-  int turn_a, turn_b;      // blocks of K by which neighbouring tiles start apart
+  bool store_eights;       // 16-bit y[m, n] to y[m, n + 7], for n a multiple of 8
   int stage_bytes;         // that arrive in a stage: less than its size where boxes are cut to M
 };
 
@@ -38,6 +37,7 @@ struct Layout {
   static constexpr int kCluster = kC.cluster();
   static constexpr int kThreads = kC.threads();
   static constexpr int kWarps = kThreads / 32;
+  static constexpr bool kMulticast = kC.cluster_a * kC.cluster_b > 1;
   static constexpr bool kLends = kC.lends_registers();
   static constexpr int kABytes = kC.tile_a * kBlockK;
   static constexpr int kBBytes = kC.tile_b * kBlockK;
@@ -56,7 +56,7 @@ struct Layout {
 
   static constexpr int kReceive = kC.stages * kStageBytes;
   static constexpr int kPanel = kReceive + (kC.split_k - 1) * kShareBytes;
-  static constexpr int kVectors = kPanel + (kPanels ? kC.warpgroups * kPanelBytes : 0);
+  static constexpr int kVectors = kPanel + (kPanels ? kC.warpgroups * 4 * kPanelBytes : 0);
   static constexpr int kBarriers =
       kVectors + (kSharedScales ? kC.warpgroups * kC.tile_b * 8 : 0);
   static constexpr int kBytes = kBarriers + (2 * kC.stages + 2) * 8;

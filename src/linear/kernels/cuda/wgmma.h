@@ -27,8 +27,8 @@ __device__ __forceinline__ void wgmma_wait() {
 /// 16-29 leading offset (unused with a swizzle), 32-45 distance of 8-row groups (1024 bytes), all
 /// in units of 16 bytes; 62-63 swizzle mode 1. The tile starts on a multiple of 1024 bytes; 32
 /// bytes along K are two units.
-__device__ __forceinline__ std::uint64_t wgmma_descriptor(std::uint32_t address) {
-  return static_cast<std::uint64_t>((address & 0x3FFFF) >> 4) | (std::uint64_t{1} << 16) |
+__device__ __forceinline__ std::uint64_t wgmma_descriptor(std::uint32_t address_in_16_bytes) {
+  return static_cast<std::uint64_t>(address_in_16_bytes) | (std::uint64_t{1} << 16) |
          (std::uint64_t{1024 >> 4} << 32) | (std::uint64_t{1} << 62);
 }
 
@@ -117,6 +117,27 @@ struct Wgmma<128> {
         "%60, %61, %62, %63}, "
         "%64, %65, p;\n}\n"
         : QUOIN_ACC32(d, 0), QUOIN_ACC32(d, 32)
+        : "l"(a), "l"(b), "r"(accumulate));
+  }
+};
+
+template <>
+struct Wgmma<192> {
+  static __device__ __forceinline__ void multiply(int (&d)[96], std::uint64_t a, std::uint64_t b,
+                                                  int accumulate) {
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.b32 p, %98, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n192k32.s32.s8.s8 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, "
+        "%12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, "
+        "%24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, "
+        "%36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, "
+        "%60, %61, %62, %63, %64, %65, %66, %67, %68, %69, %70, %71, "
+        "%72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, "
+        "%84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95}, "
+        "%96, %97, p;\n}\n"
+        : QUOIN_ACC32(d, 0), QUOIN_ACC32(d, 32), QUOIN_ACC32(d, 64)
         : "l"(a), "l"(b), "r"(accumulate));
   }
 };
