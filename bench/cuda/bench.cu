@@ -2,12 +2,13 @@
 // card's own read speed, and beside peers where they are compiled in.
 //
 //   nvcc -std=c++20 -O3 -gencode=arch=compute_90a,code=sm_90a -Isrc -Iinclude \
-//       bench/cuda/bench.cu src/linear/kernels/cuda/*.cu -o bench
+//       bench/cuda/bench.cu bench/cuda/no_peers.cu src/linear/kernels/cuda/*.cu -o bench
 //   ./bench [--json FILE] [--all] [--rounds R] [--top T] [MxNxK ...]
 //
 // CUDA-graph replays. Cold: the launches of a graph walk through operand sets that together exceed
-// twice the L2 cache. Hot: one set again and again. Candidates are interleaved round by round and the
-// median over the rounds is reported. Every result is first compared with any_shape's, bit for bit.
+// twice the L2 cache. Hot: one set again and again. Candidates are interleaved round by round and
+// the median over the rounds is reported. Every result is first compared with any_shape's, bit for
+// bit.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -131,7 +132,8 @@ struct Shape {
 bool sensible(const Config& c, const Shape& s) {
   const int tile_x = c.swap ? c.tile_b : c.tile_a;
   if (c.swap) return s.m <= 64 && tile_x >= s.m && (tile_x <= 16 || tile_x <= 4 * s.m);
-  if (c.tile_a * c.tile_b >= 128 * 256) return s.m >= 192;
+  if (c.persistent) return s.m >= 192;
+  if (c.tile_a * c.tile_b >= 128 * 128) return s.m > 64;
   return s.m > 16 && s.m <= 1024;
 }
 
@@ -272,7 +274,8 @@ double read_speed(const Bench& bench, std::int64_t bytes) {
   for (const int blocks : {132, 264, 528, 1056}) {
     timed.push_back(bench.capture("read", sets, [&](int i) {
       read_all<<<blocks, 512, 0, bench.stream>>>(
-          reinterpret_cast<const int4*>(data + i * bytes), bytes / 16, reinterpret_cast<int*>(data));
+          reinterpret_cast<const int4*>(data + i * bytes), bytes / 16,
+          reinterpret_cast<int*>(data));
       return cudaGetLastError();
     }));
   }
@@ -322,7 +325,8 @@ int main(int argc, char** argv) {
     return cudaGetLastError();
   })};
   bench.run(empty);
-  std::printf("%s, %d SMs; read %.2f / %.2f / %.2f TB/s on 16 MiB / 117 MB / 1 GiB; empty %.2f us\n",
+  std::printf("%s, %d SMs; read %.2f / %.2f / %.2f TB/s on 16 MiB / 117 MB / 1 GiB; "
+              "empty %.2f us\n",
               device.name, device.multiProcessorCount, speeds[0], speeds[1], speeds[2],
               empty[0].time());
 
@@ -348,8 +352,8 @@ int main(int argc, char** argv) {
       }
       if (json != nullptr) {
         std::fprintf(json,
-                     "%s\n  {\"m\": %lld, \"n\": %lld, \"k\": %lld, \"kernel\": \"%s\", \"ours\": %s, "
-                     "\"right\": %s, \"cold_us\": %.3f, \"hot_us\": %.3f}",
+                     "%s\n  {\"m\": %lld, \"n\": %lld, \"k\": %lld, \"kernel\": \"%s\", "
+                     "\"ours\": %s, \"right\": %s, \"cold_us\": %.3f, \"hot_us\": %.3f}",
                      first ? "" : ",", static_cast<long long>(s.m), static_cast<long long>(s.n),
                      static_cast<long long>(s.k), r.name.c_str(), r.ours ? "true" : "false",
                      r.right ? "true" : "false", r.cold, r.hot);

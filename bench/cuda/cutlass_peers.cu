@@ -1,6 +1,8 @@
-// CUTLASS as a peer: its sm90 INT8 GEMM with scale_x * (scale_w * acc) + bias fused into the epilogue,
-// over the choices of tile, cluster and schedule that matter. Needs CUTLASS's headers; compile with
-// -DNDEBUG (without it ptxas serialises wgmma and the peer looks slower than it is).
+// CUTLASS as a peer: its sm90 INT8 GEMM with scale_x * (scale_w * acc) + bias fused into the
+// epilogue, over 14 choices of tile, cluster and schedule. Needs CUTLASS's headers (include/ and
+// tools/util/include/; nvidia-cutlass on PyPI has them, 4.2 was used) and
+//   -DNDEBUG --expt-relaxed-constexpr
+// (without NDEBUG ptxas serialises wgmma and the peer looks slower than it is).
 #include "cutlass/cutlass.h"
 #include "cutlass/epilogue/collective/collective_builder.hpp"
 #include "cutlass/epilogue/fusion/operations.hpp"
@@ -34,8 +36,8 @@ struct Choice {
   using Scaled = fusion::Sm90EVT<fusion::Sm90Compute<cutlass::multiplies, float, float, kRound>,
                                  ScaleW, fusion::Sm90AccFetch>;
   using Output = fusion::Sm90EVT<
-      fusion::Sm90Compute<cutlass::homogeneous_multiply_add, cutlass::half_t, float, kRound>, ScaleX,
-      Scaled, Bias>;
+      fusion::Sm90Compute<cutlass::homogeneous_multiply_add, cutlass::half_t, float, kRound>,
+      ScaleX, Scaled, Bias>;
   using Epilogue = typename cutlass::epilogue::collective::CollectiveBuilder<
       cutlass::arch::Sm90, cutlass::arch::OpClassTensorOp, Tile, Cluster,
       cutlass::epilogue::collective::EpilogueTileAuto, std::int32_t, float, void,
@@ -97,7 +99,8 @@ using Clusters = Shape<Int<kM>, Int<kN>, _1>;
 #endif
 #define PART(i) (CUTLASS_PART == -1 || CUTLASS_PART == (i))
 
-// One function a choice, so that a build may compile them side by side (-DCUTLASS_PART=i).
+// One function a choice, so that a build may compile them side by side (-DCUTLASS_PART=i);
+// bench/cuda/cutlass_list.cu lists them.
 #define CHOICE(i, name, ...) \
   Peer cutlass_peer_##i() { return Choice<__VA_ARGS__>::peer(name); }
 
@@ -128,17 +131,4 @@ CHOICE(11, "256x128 c1x2 co", Tiles<256, 128>, Clusters<1, 2>, Cooperative, Coop
 #if PART(6)
 CHOICE(12, "64x256 c2x1 pp", Tiles<64, 256>, Clusters<2, 1>, PingPong, PlainEnd)
 CHOICE(13, "128x128 c1x2 pp", Tiles<128, 128>, Clusters<1, 2>, PingPong, PlainEnd)
-#endif
-
-#if PART(7)
-#define DECLARE(i) Peer cutlass_peer_##i();
-DECLARE(0) DECLARE(1) DECLARE(2) DECLARE(3) DECLARE(4) DECLARE(5) DECLARE(6)
-DECLARE(7) DECLARE(8) DECLARE(9) DECLARE(10) DECLARE(11) DECLARE(12) DECLARE(13)
-
-std::vector<Peer> peers() {
-  return {cutlass_peer_0(), cutlass_peer_1(),  cutlass_peer_2(),  cutlass_peer_3(),
-          cutlass_peer_4(), cutlass_peer_5(),  cutlass_peer_6(),  cutlass_peer_7(),
-          cutlass_peer_8(), cutlass_peer_9(),  cutlass_peer_10(), cutlass_peer_11(),
-          cutlass_peer_12(), cutlass_peer_13()};
-}
 #endif

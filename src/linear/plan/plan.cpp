@@ -146,9 +146,10 @@ std::string to_string(const Plan& plan) {
       plan.tiles, plan.tile_rows, plan.tile_cols, plan.row_block, plan.modelled_seconds * 1e6,
       plan.compute_limit_seconds * 1e6, plan.memory_limit_seconds * 1e6);
   for (const PlanCandidate& candidate : plan.candidates) {
-    text += fmt::format("  candidate {:<12} tile {:<6} {:>10.1f} us  {}\n", candidate.backend,
-                        candidate.tile, candidate.modelled_seconds * 1e6,
-                        candidate.refused_because.empty() ? "" : "out: " + candidate.refused_because);
+    text += fmt::format(
+        "  candidate {:<12} tile {:<6} {:>10.1f} us{}\n", candidate.backend, candidate.tile,
+        candidate.modelled_seconds * 1e6,
+        candidate.refused_because.empty() ? "" : "  out: " + candidate.refused_because);
   }
   return text;
 }

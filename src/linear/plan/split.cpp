@@ -8,7 +8,7 @@ namespace {
 // How far ahead a single row tile prefetches. Measured on Zen 5, 2026-11-20, weights in memory, one
 // core, M = 1 / 8, share of the read loop: none .60 / .64, 4 KiB .97 / .75, 8 KiB 1.08 / .92, 12 KiB
 // 1.11 / .99, 24 KiB worse. Where the weights fit the third-level cache it neither helps nor hurts.
-constexpr std::int64_t kStreamDistance = 12 * 1024;
+constexpr std::int64_t kStreamDistance = 4 * 1024;
 
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 constexpr std::int64_t round_up(std::int64_t a, std::int64_t to) { return ceil_div(a, to) * to; }

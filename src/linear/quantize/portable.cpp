@@ -32,7 +32,7 @@ void quantize(const void* x, std::int64_t k, std::int8_t* codes, float* scale) {
   const bool finite = bits < 0x7F800000U;
   *scale = epilogue::float_of(finite ? bits : epilogue::kNan32);
   if (bits == 0 || !finite) {
-    std::memset(codes, 0, static_cast<std::size_t>(k));
+    if (k > 0) std::memset(codes, 0, static_cast<std::size_t>(k));
     return;
   }
   const float divisor = *scale;

@@ -37,7 +37,8 @@ __device__ void store(const Problem& p, std::int64_t m, std::int64_t n, int sum)
 }
 
 __global__ void __launch_bounds__(kTile * kTile) any_shape_linear(const Problem p) {
-  __shared__ __align__(4) std::int8_t x[kTile][kDepth + 4], w[kTile][kDepth + 4];  // + 4: off the same bank
+  // + 4 bytes a row, so that rows start in different banks.
+  __shared__ __align__(4) std::int8_t x[kTile][kDepth + 4], w[kTile][kDepth + 4];
   const int thread = threadIdx.y * kTile + threadIdx.x;
   const std::int64_t tiles_n = (p.n + kTile - 1) / kTile;
   const std::int64_t tiles = (p.m + kTile - 1) / kTile * tiles_n;

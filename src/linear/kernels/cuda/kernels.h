@@ -48,12 +48,17 @@ struct Config {
   int cluster_a = 1;  // neighbouring A tiles in a cluster: they share each load of B
   int cluster_b = 1;  // neighbouring B tiles in a cluster: they share each load of A
   int stages;         // depth of the ring of 128-byte K blocks
-  int chains = 1;     // independent sums a thread: a wgmma that adds to the last one's sum waits for it
+  int chains = 1;     // sums a thread that take turns: a wgmma waits for the last on the same sum
   int ctas = 1;       // that should fit on one SM together
+  bool ping_pong = false;   // each warpgroup has tiles of its own: one stores, one multiplies
   bool persistent = false;  // as many clusters as fit walk over the tiles; else one tile each
 
+  /// Rows of A that one warpgroup multiplies.
+  [[nodiscard]] constexpr int warpgroup_rows() const {
+    return ping_pong ? tile_a : tile_a / warpgroups;
+  }
   /// 32-bit sums that a math thread holds.
-  [[nodiscard]] constexpr int sums() const { return tile_a / warpgroups * tile_b / 128 * chains; }
+  [[nodiscard]] constexpr int sums() const { return warpgroup_rows() * tile_b / 128 * chains; }
   /// From 128 sums on the loading warp brings three idle ones, to lend its registers (setmaxnreg
   /// works on whole warpgroups; without, 9 warps get 168 registers each and the sums spill).
   [[nodiscard]] constexpr bool lends_registers() const { return sums() >= 128; }

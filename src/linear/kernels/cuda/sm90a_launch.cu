@@ -36,6 +36,10 @@ std::string name(const Config& c) {
   text += " s" + std::to_string(c.stages);
   if (c.chains > 1) text += " h" + std::to_string(c.chains);
   if (c.ctas > 1) text += " o" + std::to_string(c.ctas);
+  if (c.ping_pong) text += " pp";
+  if (!c.ping_pong && c.warpgroups * 64 < c.tile_a) {
+    text += " r" + std::to_string(c.warpgroup_rows());
+  }
   if (c.persistent) text += " p";
   return text;
 }
@@ -86,8 +90,10 @@ std::int64_t groups(std::int64_t rows, int tile, int cluster) {
   return ceil_div(rows, std::int64_t{tile} * cluster);
 }
 
+using Attributes = std::array<cudaLaunchAttribute, 2>;
+
 cudaLaunchConfig_t launch_config(const Candidate& candidate, dim3 grid, cudaStream_t stream,
-                                 std::array<cudaLaunchAttribute, 2>& attributes, bool dependent) {
+                                 Attributes& attributes) {
   const Config& c = candidate.config;
   attributes[0].id = cudaLaunchAttributeClusterDimension;
   attributes[0].val.clusterDim.x = static_cast<unsigned>(c.cluster());
@@ -101,7 +107,7 @@ cudaLaunchConfig_t launch_config(const Candidate& candidate, dim3 grid, cudaStre
   config.dynamicSmemBytes = static_cast<std::size_t>(candidate.shared_bytes);
   config.stream = stream;
   config.attrs = attributes.data();
-  config.numAttrs = dependent ? 2 : 1;
+  config.numAttrs = 1;
   return config;
 }
 
@@ -138,9 +144,9 @@ cudaError_t make_launch_plan(const Candidate& candidate, const Problem& p, Launc
     error = cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
     if (error != cudaSuccess) return error;
   }
-  std::array<cudaLaunchAttribute, 2> attributes{};
-  const cudaLaunchConfig_t config = launch_config(
-      candidate, dim3(static_cast<unsigned>(c.cluster())), nullptr, attributes, false);
+  Attributes attributes{};
+  const cudaLaunchConfig_t config =
+      launch_config(candidate, dim3(static_cast<unsigned>(c.cluster())), nullptr, attributes);
   int resident = 0;
   error = cudaOccupancyMaxActiveClusters(&resident, kernel, &config);
   if (error != cudaSuccess) return error;
@@ -155,16 +161,17 @@ cudaError_t make_launch_plan(const Candidate& candidate, const Problem& p, Launc
 cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream, bool dependent) {
   const Config& c = plan.candidate->config;
   CUtensorMap map_x, map_w;
-  // Rows that one load brings. With all tokens in one box it is cut to them: rows past the end would
-  // be filled with zeros, which takes longer than reading as many (16 rows in a box of 64: +5 us).
+  // Rows that one load brings. With all tokens in one box it is cut to them: rows past the end
+  // would be filled with zeros, which takes longer than reading them (16 rows in a box of 64 at
+  // 16x4096x4096: 22 us for 9).
   int box_x = c.swap ? c.tile_b / c.cluster_a : c.tile_a / c.cluster_b;
   const int box_w = c.swap ? c.tile_a / c.cluster_b : c.tile_b / c.cluster_a;
   const int tile_x = c.swap ? c.tile_b : c.tile_a, tile_w = c.swap ? c.tile_a : c.tile_b;
   int arriving_x = tile_x;
   if (box_x == tile_x && p.m < tile_x) box_x = arriving_x = static_cast<int>(p.m);
   // What L2 fetches at once. 256 bytes are the next block of K too: 1 to 2% faster where weights
-  // stream for long, 1 to 3% slower where all loads are in flight at once.
-  const auto promotion = p.n * p.k >= (std::int64_t{64} << 20) || c.persistent
+  // stream for 40 us, 1 to 3% slower elsewhere.
+  const auto promotion = c.swap && p.n * p.k >= (std::int64_t{64} << 20)
                              ? CU_TENSOR_MAP_L2_PROMOTION_L2_256B
                              : CU_TENSOR_MAP_L2_PROMOTION_L2_128B;
   cudaError_t error = encode(&map_x, p.x, p.m, p.k, p.x_stride_elems, box_x, promotion);
@@ -183,9 +190,9 @@ cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream
   params.k_blocks = static_cast<int>(ceil_div(p.k, kBlockK));
   params.groups_a = static_cast<int>(groups(params.rows_a, c.tile_a, c.cluster_a));
   params.groups_b = static_cast<int>(groups(params.rows_b, c.tile_b, c.cluster_b));
-  // About as many rows of A as of B among the tiles in flight.
-  params.raster = std::clamp(plan.raster > 0 ? plan.raster : 2048 / (c.tile_a * c.cluster_a), 1,
-                             params.groups_a);
+  // 512 rows: 8192x4096x4096 took 182, 190, 199, 189 us with 512, 1024, 2048, 4096.
+  const int raster = plan.raster > 0 ? plan.raster : 512 / (c.tile_a * c.cluster_a);
+  params.raster = std::clamp(raster, 1, params.groups_a);
   params.factor = p.factor;
   params.out_type = p.out_type;
   params.dependent = dependent;
@@ -196,12 +203,18 @@ cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream
       is_16_bit && is_aligned(p.y, 4) && p.y_stride_elems % 2 == 0 && p.n % 2 == 0;
   params.store_eights =
       is_16_bit && is_aligned(p.y, 16) && p.y_stride_elems % 8 == 0 && p.n % 8 == 0;
-  std::array<cudaLaunchAttribute, 2> attributes{};
   const dim3 grid = c.persistent ? dim3(static_cast<unsigned>(plan.clusters * c.cluster()))
                                  : dim3(static_cast<unsigned>(params.groups_a * c.cluster()),
                                         static_cast<unsigned>(params.groups_b));
-  const cudaLaunchConfig_t config =
-      launch_config(*plan.candidate, grid, stream, attributes, dependent);
+  Attributes attributes{};
+  cudaLaunchConfig_t config = launch_config(*plan.candidate, grid, stream, attributes);
+  // No attribute for clusters of one: it would change which SMs neighbouring CTAs go to, and L2
+  // then serves the rows that they share more slowly (8.6 us for 6.6 at 128x4096x4096, hot).
+  if (c.cluster() == 1) {
+    config.attrs += 1;
+    config.numAttrs = 0;
+  }
+  if (dependent) ++config.numAttrs;
   void* arguments[] = {c.swap ? &map_w : &map_x, c.swap ? &map_x : &map_w, &params};
   return cudaLaunchKernelExC(&config, kernel_of(*plan.candidate, p), arguments);
 }

@@ -39,6 +39,13 @@ struct Layout {
   static constexpr int kWarps = kThreads / 32;
   static constexpr bool kMulticast = kC.cluster_a * kC.cluster_b > 1;
   static constexpr bool kLends = kC.lends_registers();
+  // 2 x 232 + 40 = 3 x 168 registers a thread where a CTA of three warpgroups has the SM to itself,
+  // 216 + 40 = 2 x 128 where two of two share it.
+  static constexpr int kLoaderRegisters = 40;
+  static constexpr int kMathRegisters = kC.warpgroups == 2 ? 232 : 216;
+  static constexpr int kWarpgroupRows = kC.warpgroup_rows();
+  // Warps that multiply a stage, and so release it.
+  static constexpr int kReleasers = kC.ping_pong ? 4 : kC.warpgroups * 4;
   static constexpr int kABytes = kC.tile_a * kBlockK;
   static constexpr int kBBytes = kC.tile_b * kBlockK;
   static constexpr int kStageBytes = kABytes + kBBytes;
@@ -61,7 +68,9 @@ struct Layout {
       kVectors + (kSharedScales ? kC.warpgroups * kC.tile_b * 8 : 0);
   static constexpr int kBytes = kBarriers + (2 * kC.stages + 2) * 8;
 
-  static_assert(kC.tile_a % (64 * kC.warpgroups) == 0 && kGroups % kFinishers == 0);
+  static_assert(!kC.ping_pong || (kC.split_k == 1 && kC.persistent && kC.warpgroups == 2));
+  static_assert(kWarpgroupRows % 64 == 0 && kGroups % kFinishers == 0);
+  static_assert(!kLends || kC.warpgroups * kC.ctas == 2);
   static_assert(kBytes <= 232448, "227 KiB of shared memory a CTA");
 };
 

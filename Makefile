@@ -1,0 +1,62 @@
+# make demo    install what is missing, build, and run the seed layer on every backend
+# make test    the same, then every test: release, address+undefined, thread sanitizer
+# make bench   quoin against oneDNN on this machine, into bench/results/ (about 25 minutes)
+# make fuzz    libFuzzer on the .npy reader, FUZZ_SECONDS long
+# make format  clang-format over the sources; make tidy  clang-tidy
+JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 600
+RESULT ?= bench/results/linear-$(shell date -u +%Y-%m-%d).json
+
+.PHONY: demo build test test-release test-asan test-tsan bench fuzz format tidy clean
+
+demo: build
+	@scripts/setup.sh peers
+	@cmake --preset release >/dev/null
+	@cmake --build build --target quoin_demo peer_onednn_distro -j $(JOBS) >build/demo-build.log || { cat build/demo-build.log; false; }
+	@build/quoin_demo build/bench/peers/peer_onednn_distro.so
+
+build:
+	@scripts/setup.sh build
+	@cmake --preset release -DQUOIN_TESTS=OFF
+	@cmake --build build -j $(JOBS)
+
+test: demo test-release test-asan test-tsan
+
+test-release:
+	@scripts/setup.sh test
+	cmake --preset release -DQUOIN_TESTS=ON -DQUOIN_TEST_PYTHON=$(CURDIR)/build/venv/bin/python
+	cmake --build build -j $(JOBS)
+	ctest --test-dir build --output-on-failure
+
+test-asan: test-release
+	cmake --preset asan-ubsan -DQUOIN_TEST_PYTHON=$(CURDIR)/build/venv/bin/python
+	cmake --build --preset asan-ubsan -j $(JOBS)
+	ctest --preset asan-ubsan --output-on-failure
+
+test-tsan: test-release
+	cmake --preset tsan
+	cmake --build --preset tsan -j $(JOBS)
+	ctest --preset tsan --output-on-failure
+
+bench: build
+	@scripts/setup.sh peers
+	bench/peers/fetch_onednn.sh $(CURDIR)/build/onednn
+	cmake --preset release -DQUOIN_ONEDNN_DIR=$(CURDIR)/build/onednn >/dev/null
+	cmake --build build --target quoin_linear peers -j $(JOBS)
+	build/quoin_bench_linear --out $(RESULT) --peer build/bench/peers/peer_onednn_distro.so build/bench/peers/peer_onednn_pypi.so
+
+fuzz:
+	@scripts/setup.sh test
+	cmake --preset fuzz
+	cmake --build --preset fuzz -j $(JOBS)
+	mkdir -p build/fuzz/found
+	build/fuzz/npy_fuzz -max_total_time=$(FUZZ_SECONDS) build/fuzz/found tests/fuzz/corpus/npy
+
+format:
+	git ls-files '*.cpp' '*.h' | xargs clang-format -i
+
+tidy: build
+	git ls-files 'src/*.cpp' 'cli/*.cpp' 'bench/*.cpp' | grep -v kernels/cuda | xargs clang-tidy -p build --quiet
+
+clean:
+	rm -rf build

@@ -1,0 +1,38 @@
+#!/bin/sh
+# Installs what building and testing need and is not there yet, on Debian and its relatives.
+#
+#   scripts/setup.sh build   compilers, CMake, Ninja and the libraries
+#   scripts/setup.sh test    these, clang's sanitizer runtime, and NumPy and pytest in build/venv
+#   scripts/setup.sh peers   these, and oneDNN to compare with
+set -eu
+cd "$(dirname "$0")/.."
+
+packages="g++ cmake ninja-build pkg-config libcli11-dev nlohmann-json3-dev libfmt-dev"
+case "${1:-build}" in
+  build) ;;
+  test) packages="$packages libgtest-dev clang libomp-dev libclang-rt-14-dev python3 python3-venv" ;;
+  peers) packages="$packages libdnnl-dev" ;;
+  *) echo "setup: build, test or peers, not '$1'" >&2; exit 2 ;;
+esac
+
+missing=""
+for package in $packages; do
+  dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' ||
+    missing="$missing $package"
+done
+if [ -n "$missing" ]; then
+  command -v apt-get >/dev/null || { echo "setup: install these by hand:$missing" >&2; exit 1; }
+  root=""
+  [ "$(id -u)" = 0 ] || root=sudo
+  echo "setup: installing$missing"
+  $root env DEBIAN_FRONTEND=noninteractive apt-get -qq update
+  # shellcheck disable=SC2086
+  $root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y $missing >/dev/null
+fi
+
+if [ "${1:-build}" = test ] && ! cmp -s tests/requirements.txt build/venv/requirements.txt; then
+  echo "setup: NumPy and pytest into build/venv"
+  python3 -m venv build/venv
+  build/venv/bin/python -m pip install --quiet --requirement tests/requirements.txt
+  cp tests/requirements.txt build/venv/requirements.txt
+fi

@@ -1,0 +1,57 @@
+# Installs a build into a scratch folder and uses it as a stranger would: find_package(quoin), build
+# examples/, run it. Started by CTest with -DBUILD, -DSOURCE, -DSCRATCH, ... (CMakeLists.txt).
+function(run)
+  execute_process(COMMAND ${ARGV} COMMAND_ECHO STDOUT RESULT_VARIABLE code)
+  if(NOT code EQUAL 0)
+    message(FATAL_ERROR "exit code ${code}: ${ARGV}")
+  endif()
+endfunction()
+
+function(expect_file path)
+  if(NOT EXISTS ${prefix}/${path})
+    message(FATAL_ERROR "not installed: ${path}")
+  endif()
+  file(SIZE ${prefix}/${path} size)
+  if(size EQUAL 0)
+    message(FATAL_ERROR "empty: ${path}")
+  endif()
+endfunction()
+
+file(REMOVE_RECURSE ${SCRATCH})
+set(prefix ${SCRATCH}/prefix)
+run(${CMAKE_COMMAND} --install ${BUILD} --config ${CONFIG} --prefix ${prefix})
+
+foreach(header quoin device linear plan result tensor)
+  expect_file(include/quoin/${header}.h)
+endforeach()
+if(PROGRAM)
+  expect_file(bin/quoin)
+  expect_file(share/man/man1/quoin.1)
+  expect_file(share/bash-completion/completions/quoin)
+  expect_file(share/zsh/site-functions/_quoin)
+  expect_file(share/fish/vendor_completions.d/quoin.fish)
+  run(${prefix}/bin/quoin --version)
+endif()
+
+set(flags)
+if(SANITIZE)
+  set(flags "-fsanitize=${SANITIZE}")
+endif()
+run(${CMAKE_COMMAND} -S ${SOURCE}/examples -B ${SCRATCH}/examples -G ${GENERATOR}
+    -DCMAKE_CXX_COMPILER=${COMPILER} -DCMAKE_BUILD_TYPE=${CONFIG} -DCMAKE_PREFIX_PATH=${prefix}
+    "-DCMAKE_CXX_FLAGS=${flags}")
+run(${CMAKE_COMMAND} --build ${SCRATCH}/examples)
+
+# Every program that it made.
+file(GLOB programs LIST_DIRECTORIES false ${SCRATCH}/examples/*)
+set(ran 0)
+foreach(program ${programs})
+  get_filename_component(name ${program} NAME)
+  if(NOT name MATCHES "[.]" AND NOT name STREQUAL "Makefile")
+    run(${program})
+    math(EXPR ran "${ran} + 1")
+  endif()
+endforeach()
+if(ran EQUAL 0)
+  message(FATAL_ERROR "examples/ built no program")
+endif()
