@@ -2,7 +2,8 @@
 // card's own read speed, and beside peers where they are compiled in.
 //
 //   nvcc -std=c++20 -O3 -gencode=arch=compute_90a,code=sm_90a -Isrc -Iinclude \
-//       bench/cuda/bench.cu bench/cuda/no_peers.cu src/linear/kernels/cuda/*.cu -o bench
+//       bench/cuda/bench.cu bench/cuda/no_peers.cu src/linear/kernels/cuda/*.cu \
+//       src/linear/quantize/cuda.cu -o bench
 //   ./bench [--json FILE] [--all] [--rounds R] [--top T] [MxNxK ...]
 //
 // CUDA-graph replays. Cold: the launches of a graph walk through operand sets that together exceed
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "linear/kernels/cuda/kernels.h"
+#include "linear/quantize/cuda.h"
 #include "peers.h"
 
 namespace {
@@ -37,6 +39,15 @@ __global__ void fill_codes(std::uint32_t* data, std::size_t words, std::uint32_t
     v = (v ^ (v >> 16)) * 0x7FEB352DU;
     v = (v ^ (v >> 15)) * 0x846CA68BU;
     data[i] = v ^ (v >> 16);
+  }
+}
+
+/// Halves between 1 and 2 with random signs and mantissas.
+__global__ void fill_halves(std::uint32_t* data, std::size_t words) {
+  const std::size_t step = std::size_t{gridDim.x} * blockDim.x;
+  for (std::size_t i = blockIdx.x * std::size_t{blockDim.x} + threadIdx.x; i < words; i += step) {
+    const std::uint32_t v = static_cast<std::uint32_t>(i) * 2654435761U;
+    data[i] = ((v ^ (v >> 15)) & 0x83FF83FFU) | 0x3C003C00U;
   }
 }
 
@@ -206,6 +217,7 @@ struct Contender {
   std::string name;
   bool ours;
   Call call;
+  LaunchPlan plan{};
 };
 
 std::vector<Contender> contenders(const Shape& s, const Problem& p, bool all) {
@@ -216,12 +228,49 @@ std::vector<Contender> contenders(const Shape& s, const Problem& p, bool all) {
     must(make_launch_plan(c, p, &plan), "plan");
     list.push_back({name(c.config), true, [plan](const Problem& q, cudaStream_t stream) {
                       return launch(plan, q, stream);
-                    }});
+                    }, plan});
   }
   for (const Peer& peer : peers()) {
-    if (peer.applies(p)) list.push_back({peer.name, false, peer.call});
+    if (peer.applies(p)) list.push_back({peer.name, false, peer.call, {}});
   }
   return list;
+}
+
+/// The dynamic layer: float16 activations quantised, then multiplied by the fastest kernel, with
+/// each launch waiting for the one before and with programmatic dependent launch; and the first
+/// step alone. Only cold.
+std::vector<Row> measure_dynamic(const Bench& bench, const Shape& s, const Operands& operands,
+                                 const Contender& fastest) {
+  std::uint16_t* halves = nullptr;
+  const std::int64_t count = s.m * s.k;
+  must(cudaMalloc(&halves, count * 2 * operands.sets), "halves");
+  fill_halves<<<1024, 256>>>(reinterpret_cast<std::uint32_t*>(halves), count * operands.sets / 2);
+  must(cudaDeviceSynchronize(), "fill");
+  const auto quantise = [&](int set, cudaStream_t stream, bool dependent) {
+    QuantizeProblem q;
+    q.x = halves + set * count, q.codes = operands.x + set * count, q.scale = operands.scale_x;
+    q.m = s.m, q.k = s.k, q.x_stride_elems = q.codes_stride_elems = s.k;
+    return launch_quantize(q, stream, dependent);
+  };
+  std::vector<Timed> timed;
+  const int cold = (20 + operands.sets - 1) / operands.sets * operands.sets;
+  timed.push_back(bench.capture("quantise", cold, [&](int i) {
+    return quantise(i % operands.sets, bench.stream, false);
+  }));
+  for (const bool dependent : {false, true}) {
+    const std::string name = "quantise " + std::string(dependent ? "> " : "+ ") + fastest.name;
+    timed.push_back(bench.capture(name, cold, [&](int i) {
+      const int set = i % operands.sets;
+      const cudaError_t error = quantise(set, bench.stream, dependent);
+      if (error != cudaSuccess) return error;
+      return launch(fastest.plan, operands.problem(s, set), bench.stream, dependent);
+    }));
+  }
+  bench.run(timed);
+  cudaFree(halves);
+  std::vector<Row> rows;
+  for (const Timed& t : timed) rows.push_back({t.name, t.time(), 0, true, true});
+  return rows;
 }
 
 std::vector<Row> measure(const Bench& bench, const Shape& s, bool all) {
@@ -233,7 +282,8 @@ std::vector<Row> measure(const Bench& bench, const Shape& s, bool all) {
 
   std::vector<Row> rows;
   std::vector<Timed> timed;
-  for (const Contender& c : contenders(s, reference, all)) {
+  const std::vector<Contender> list = contenders(s, reference, all);
+  for (const Contender& c : list) {
     must(cudaMemset(operands.y, 0xA5, operands.bytes_y), "memset");
     const cudaError_t error = c.call(operands.problem(s, 0), nullptr);
     if (error != cudaSuccess) {
@@ -260,6 +310,14 @@ std::vector<Row> measure(const Bench& bench, const Shape& s, bool all) {
   }
   std::stable_sort(rows.begin(), rows.end(),
                    [](const Row& a, const Row& b) { return a.cold < b.cold; });
+  const auto best = std::find_if(rows.begin(), rows.end(), [](const Row& r) { return r.ours; });
+  if (best != rows.end()) {
+    const auto fastest = std::find_if(list.begin(), list.end(), [&](const Contender& c) {
+      return c.ours && c.name == best->name;
+    });
+    const std::vector<Row> dynamic = measure_dynamic(bench, s, operands, *fastest);
+    rows.insert(rows.end(), dynamic.begin(), dynamic.end());
+  }
   return rows;
 }
 
@@ -286,6 +344,26 @@ double read_speed(const Bench& bench, std::int64_t bytes) {
   return static_cast<double>(bytes) / best * 1e-6;
 }
 
+/// One line: the fastest of ours, the fastest peer and their ratio, the dynamic layer.
+void print_summary(const Shape& s, const std::vector<Row>& rows) {
+  const Row *ours = nullptr, *peer = nullptr, *dynamic = nullptr;
+  for (const Row& r : rows) {  // sorted by time, but for the dynamic rows at the end
+    if (r.name.starts_with("quantise >")) dynamic = &r;
+    if (r.name.starts_with("quantise")) continue;
+    const Row*& first = r.ours ? ours : peer;
+    if (first == nullptr) first = &r;
+  }
+  std::printf("%lldx%lldx%lld", static_cast<long long>(s.m), static_cast<long long>(s.n),
+              static_cast<long long>(s.k));
+  if (ours != nullptr) {
+    std::printf(" | %s %.2f (%.2f)", ours->name.c_str(), ours->cold, ours->hot);
+  }
+  if (peer != nullptr) std::printf(" | %s %.2f (%.2f)", peer->name.c_str(), peer->cold, peer->hot);
+  if (ours != nullptr && peer != nullptr) std::printf(" | %.3f", ours->cold / peer->cold);
+  if (dynamic != nullptr) std::printf(" | dynamic %.2f", dynamic->cold);
+  std::printf("\n");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -294,7 +372,7 @@ int main(int argc, char** argv) {
   std::string json_path;
   bool all = false;
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
-  std::size_t top = 6;
+  std::size_t top = 0;
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
     long long m = 0, n = 0, k = 0;
@@ -340,13 +418,12 @@ int main(int argc, char** argv) {
   bool first = true, right = true;
   for (const Shape& s : shapes) {
     const std::vector<Row> rows = measure(bench, s, all);
-    std::printf("%lldx%lldx%lld\n", static_cast<long long>(s.m), static_cast<long long>(s.n),
-                static_cast<long long>(s.k));
+    print_summary(s, rows);
     std::size_t shown = 0;
     for (const Row& r : rows) {
       const bool wrong = r.ours && !r.right;
       right = right && !wrong;
-      if (shown++ < top || !r.ours || wrong) {
+      if (shown++ < top || wrong) {
         std::printf("  %-22s %9.2f  hot %9.2f  %s%s\n", r.name.c_str(), r.cold, r.hot,
                     r.ours ? "" : "peer", wrong ? "WRONG" : r.right ? "" : " (other bits)");
       }
