@@ -14,6 +14,7 @@
 #include "device/limits.h"
 #include "linear/aligned_buffer.h"
 #include "linear/backends.h"
+#include "linear/plan/price.h"
 #include "quoin/device.h"
 
 namespace quoin::cli {
@@ -53,7 +54,7 @@ Json limits_json(const cost::CpuDevice& row, bool measure) {
   Json limits = {{"source", measure ? "measured now, one thread" : std::string(row.source)}};
   if (!measure) {
     for (const Backend& backend : kBackends) {
-      limits["peak_gops"][std::string(backend.name)] = row.clock.value * backend.ops_per_cycle * kGiga;
+      limits["peak_gops"][std::string(backend.name)] = peak_rate(backend, row).value * kGiga;
     }
     limits["read_gb_per_s"] = {{"l2", row.from_l2.one.value * kGiga},
                                {"l3", row.from_l3.one.value * kGiga},
@@ -121,7 +122,7 @@ void print_text(const Json& json) {
 }
 
 int devices(const DevicesOptions& options) {
-  const cost::CpuDevice& row = cost::match_cpu(this_cpu().vendor, this_cpu().family);
+  const cost::CpuDevice& row = cost::match_cpu(this_cpu().vendor, this_cpu().family, this_cpu().model);
   const Json json = {{"machine", machine_json(row)},
                      {"backends", backends_json()},
                      {"limits", limits_json(row, options.measure)},

@@ -35,7 +35,7 @@ QUOTED = [
     ("src/linear/plan/", ("quoin/", "cost/", "device/", "linear/plan/", "linear/backends.h",
                           "linear/check.h", "linear/errors.h", "linear/layer.h", "linear/pack.h",
                           "linear/select.h")),
-    ("src/linear/run.cpp", ("quoin/", "device/", "linear/")),
+    ("src/linear/run.cpp", ("quoin/", "cost/", "device/", "linear/")),
     ("src/linear/oracle", ("quoin/tensor.h", "linear/oracle.h")),  # independent of all it judges
     ("src/linear/", ("quoin/", "device/", "linear/")),
     ("src/", ("quoin/", "cost/", "device/", "linear/", "architect/")),

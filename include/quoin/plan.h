@@ -39,7 +39,8 @@ struct Plan {
 };
 
 /// Plans an M x N x K product on `device` (a name from `quoin devices`, or empty for this machine)
-/// with `threads` threads, by `backend` or, where that is empty, by the cheapest one.
+/// with `threads` threads, by `backend` or, where that is empty, by the fastest that the machine
+/// has: a layer's weights are packed once, for every M, so the choice cannot hang on the problem.
 [[nodiscard]] Result<Plan> make_plan(std::int64_t m, std::int64_t n, std::int64_t k, int threads = 1,
                                      std::string_view backend = {}, std::string_view device = {});
 

@@ -14,16 +14,26 @@ struct ReadRate {
   BytesPerSecond all;
 };
 
+/// How far ahead of itself a loop that reads memory front to back should prefetch, by what holds
+/// it back.
+struct StreamAhead {
+  Bytes memory_bound;
+  Bytes compute_bound;
+};
+
 struct CpuDevice {
   std::string_view name;
   std::string_view title;
   std::string_view vendor;  // CPUID vendor and family that this row is for; empty: any
   int family = 0;
-  int cores = 1;  // those that `all` figures were measured with
-  Hertz clock;    // under a sustained vector load
-  Bytes l2;       // of one core
-  Bytes l3;       // shared
+  int first_model = 0, last_model = 0;  // of that family
+  int cores = 1;                        // those that `all` figures were measured with
+  int vector_bits = 256;                // width of the multipliers: wider registers take turns
+  Hertz clock;                          // under a sustained vector load
+  Bytes l2;                             // of one core
+  Bytes l3;                             // shared
   ReadRate from_l2, from_l3, from_memory;
+  StreamAhead stream_ahead;
   std::string_view source;
 };
 
@@ -46,7 +56,8 @@ struct GpuDevice {
 [[nodiscard]] const CpuDevice* find_cpu(std::string_view name);
 [[nodiscard]] const GpuDevice* find_gpu(std::string_view name);
 
-/// The row for a CPU that reports this vendor and family; the last, generic row for an unknown one.
-[[nodiscard]] const CpuDevice& match_cpu(std::string_view vendor, int family);
+/// The row for a CPU that reports this vendor, family and model; the last, generic row for an
+/// unknown one.
+[[nodiscard]] const CpuDevice& match_cpu(std::string_view vendor, int family, int model);
 
 }  // namespace quoin::cost

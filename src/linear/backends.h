@@ -35,7 +35,8 @@ struct Backend {
   std::int64_t max_k_block = 0;
 
   bool prefetches = false;   // the kernel honours CpuTile::prefetch
-  double ops_per_cycle = 0;  // int8 multiplies and adds, one core, at the peak of the instruction
+  int vector_bits = 0;       // of the registers it works on
+  double ops_per_cycle = 0;  // int8 multiplies and adds, one core whose multipliers are as wide
 };
 
 #if defined(__x86_64__)
@@ -61,6 +62,7 @@ inline constexpr std::array<Backend, 4> kBackends{{
         // K = 4096 in halves loses 1-2 points, in eighths 6 (measured 2026-11-20).
         .max_k_block = 4800,
         .prefetches = true,
+        .vector_bits = 512,
         .ops_per_cycle = 256,  // 2 a cycle x 16 lanes x 4 products x 2, measured on Zen 5
     },
     {
@@ -76,6 +78,7 @@ inline constexpr std::array<Backend, 4> kBackends{{
         .shift_weight = true,
         .max_k_block = 9600,
         .prefetches = true,
+        .vector_bits = 256,
         .ops_per_cycle = 128,  // half of avx512_vnni, measured on Zen 5
     },
     {
@@ -88,6 +91,7 @@ inline constexpr std::array<Backend, 4> kBackends{{
         .panel_cols = 16,
         .round_cols = 16,
         .k_group = 2,
+        .vector_bits = 256,
         .ops_per_cycle = 64,  // 2 a cycle x 16 products x 2, with a vpaddd beside each
     },
     {
@@ -99,6 +103,7 @@ inline constexpr std::array<Backend, 4> kBackends{{
         .panel_cols = 1,
         .round_cols = 1,
         .k_group = 4,
+        .vector_bits = 128,
         .ops_per_cycle = 12,  // pmaddwd on 128 bits with its widening, measured on Zen 5
     },
 }};

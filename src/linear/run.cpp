@@ -2,11 +2,14 @@
 #include <algorithm>
 #include <cstring>
 
+#include "cost/devices.h"
+#include "device/cpu.h"
 #include "linear/check.h"
 #include "linear/errors.h"
 #include "linear/layer.h"
 #include "linear/pack.h"
 #include "linear/parallel.h"
+#include "linear/plan/price.h"
 #include "linear/plan/split.h"
 #include "linear/select.h"
 
@@ -26,8 +29,9 @@ struct Product {
 /// The kernel calls of one thread. Lives on the stack of that thread: about 50 KiB.
 class Worker {
  public:
-  Worker(const PreparedLayer& layer, const Product& product, const Split& split)
-      : layer_(layer), backend_(*layer.backend), product_(product), split_(split) {}
+  Worker(const PreparedLayer& layer, const cost::CpuDevice& cpu, const Product& product,
+         const Split& split)
+      : layer_(layer), backend_(*layer.backend), cpu_(cpu), product_(product), split_(split) {}
 
   /// This thread's share of the rows from `first_row` on, at most split.row_block of them.
   void run_rows(std::int64_t first_row, int thread, int threads) {
@@ -35,6 +39,7 @@ class Worker {
     rows_ = std::min(split_.row_block, product_.m - first_row);
     tile_rows_ = even_tile_rows(backend_, rows_);
     const std::int64_t row_tiles = (rows_ + tile_rows_ - 1) / tile_rows_;
+    stream_ahead_ = stream_ahead_bytes(backend_, cpu_, tile_rows_);
     const auto [begin, end] = share(split_.col_blocks * row_tiles, thread, threads);
     if (begin == end) return;
     const std::int8_t* x = product_.x + first_row * product_.x_stride_elems;
@@ -59,7 +64,7 @@ class Worker {
     std::int64_t k = 0;
     do {  // once even where K is 0
       const std::int64_t k_count = std::min(split_.k_block, layer_.k - k);
-      const Prefetch prefetch = plan_prefetch(backend_, last - first, k_count);
+      const Prefetch prefetch = plan_prefetch(backend_, last - first, k_count, stream_ahead_);
       CpuTile t = columns_tile(col_block, k, k_count);
       t.prefetch = t.weight + prefetch.distance;
       t.prefetch_lines = prefetch.lines_per_span;
@@ -109,11 +114,13 @@ class Worker {
 
   const PreparedLayer& layer_;
   const Backend& backend_;
+  const cost::CpuDevice& cpu_;
   const Product& product_;
   const Split& split_;
   std::int64_t first_row_ = 0;
   std::int64_t rows_ = 0;
   int tile_rows_ = 1;
+  std::int64_t stream_ahead_ = 0;
   std::int32_t row_sums_[kMaxRowBlock];
   float scales_[kMaxRowBlock];
   alignas(64) std::int32_t sums_[kMaxSums];
@@ -122,9 +129,11 @@ class Worker {
 void run_product(const PreparedLayer& layer, const Product& product, int threads) noexcept {
   const Split split = split_product(*layer.backend, product.m, layer.n, layer.k);
   if (split.empty()) return;
+  const cost::CpuDevice& cpu =
+      cost::match_cpu(this_cpu().vendor, this_cpu().family, this_cpu().model);
   const int useful = static_cast<int>(std::min<std::int64_t>(threads, split.calls_per_pass));
   parallel(useful, [&](int thread, int team) {
-    Worker worker(layer, product, split);
+    Worker worker(layer, cpu, product, split);
     for (std::int64_t row = 0; row < product.m; row += split.row_block) {
       worker.run_rows(row, thread, team);
     }

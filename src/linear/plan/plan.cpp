@@ -42,7 +42,7 @@ struct PlanDevice {
 
 Result<PlanDevice> plan_device(std::string_view name) {
   if (name.empty()) {
-    return PlanDevice{&cost::match_cpu(this_cpu().vendor, this_cpu().family), true};
+    return PlanDevice{&cost::match_cpu(this_cpu().vendor, this_cpu().family, this_cpu().model), true};
   }
   if (const cost::CpuDevice* cpu = cost::find_cpu(name)) return PlanDevice{cpu, false};
   std::string known;

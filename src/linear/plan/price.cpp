@@ -28,11 +28,23 @@ cost::BytesPerSecond read_rate(const cost::CpuDevice& cpu, cost::Bytes weights, 
 
 }  // namespace
 
+cost::OpsPerSecond peak_rate(const Backend& backend, const cost::CpuDevice& cpu) {
+  const double at_once = std::min(1.0, double{1} * cpu.vector_bits / backend.vector_bits);
+  return {cpu.clock.value * backend.ops_per_cycle * at_once};
+}
+
+std::int64_t stream_ahead_bytes(const Backend& backend, const cost::CpuDevice& cpu, int rows) {
+  const cost::Seconds compute = cost::Ops{2.0 * rows} / peak_rate(backend, cpu);
+  const cost::Seconds memory = cost::Bytes{1} / cpu.from_memory.one;
+  const cost::Bytes ahead =
+      compute > memory ? cpu.stream_ahead.compute_bound : cpu.stream_ahead.memory_bound;
+  return static_cast<std::int64_t>(ahead.value);
+}
+
 Price price_product(const Backend& backend, const cost::CpuDevice& cpu, std::int64_t m,
                     std::int64_t n, std::int64_t k, int threads) {
   const auto weights = cost::Bytes{static_cast<double>(packed_bytes(backend, n, k))};
-  const cost::OpsPerSecond peak{cpu.clock.value * backend.ops_per_cycle *
-                                std::min(threads, cpu.cores)};
+  const cost::OpsPerSecond peak = peak_rate(backend, cpu) * std::min(threads, cpu.cores);
   const cost::Work work = cost::linear_work(static_cast<double>(m), static_cast<double>(n),
                                             static_cast<double>(k));
   const cost::Ops padded{2.0 * static_cast<double>(m) * weights.value};

@@ -24,4 +24,12 @@ struct Price {
 [[nodiscard]] Price price_product(const Backend& backend, const cost::CpuDevice& cpu,
                                   std::int64_t m, std::int64_t n, std::int64_t k, int threads);
 
+/// The backend's instruction on one core of this CPU, back to back.
+[[nodiscard]] cost::OpsPerSecond peak_rate(const Backend& backend, const cost::CpuDevice& cpu);
+
+/// How far a lone tile of `rows` rows should prefetch ahead of itself in the weights, in bytes: the
+/// device's figure for what holds the tile back, the instruction or memory.
+[[nodiscard]] std::int64_t stream_ahead_bytes(const Backend& backend, const cost::CpuDevice& cpu,
+                                              int rows);
+
 }  // namespace quoin

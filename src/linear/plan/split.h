@@ -44,8 +44,8 @@ struct Prefetch {
 };
 
 /// Several row tiles read the same weights, and share prefetching the next chunk or block; a single
-/// one streams through the weights and prefetches ahead of itself.
+/// one streams through the weights and prefetches `stream_ahead` bytes ahead of itself.
 [[nodiscard]] Prefetch plan_prefetch(const Backend& backend, std::int64_t row_tiles,
-                                     std::int64_t k_count) noexcept;
+                                     std::int64_t k_count, std::int64_t stream_ahead) noexcept;
 
 }  // namespace quoin

@@ -31,8 +31,7 @@ static void vnni_accumulate(const CpuTile& t) {
   using Vec = typename Isa::Vec;
   // vpdpbusd: two a cycle, four cycles until the sum can be used again, so at least 8 sums must be
   // under way and 12 are better (8 give 91% of the peak, 4 give 50%, measured on Zen 5 2026-11-20).
-  // Tiles with fewer cut K into segments, one set of sums for each: several streams through the
-  // weights, which memory answers faster than one.
+  // Tiles with fewer run several sets of sums over alternating k.
   constexpr int kSets = kRows * kVectors >= 8 ? 1 : (kRows * kVectors >= 4 ? 2 : 4);
   constexpr int kVecBytes = Isa::kLanes * 4;
   constexpr int kStepBytes = kVectors * kVecBytes;
@@ -52,10 +51,12 @@ static void vnni_accumulate(const CpuTile& t) {
   unroll<(kSets - 1) * kRows * kVectors>(
       [&](auto i) QUOIN_INLINE { acc[kRows * kVectors + i] = Isa::broadcast(0); });
 
+  const std::int8_t* x = t.x;
+  const std::uint8_t* w = t.weight;
   const std::int64_t stride = t.x_stride_elems;
 
   // One group of 4 k: kVectors weight vectors against kRows broadcasts, into sums of `set`.
-  const auto step = [&](auto set, const std::uint8_t* w, auto&& load_x) QUOIN_INLINE {
+  const auto step = [&](auto set, auto&& load_x) QUOIN_INLINE {
     Vec weight[kVectors];
     unroll<kVectors>([&](auto v) QUOIN_INLINE { weight[v] = Isa::load(w + v * kVecBytes); });
     unroll<kRows>([&](auto r) QUOIN_INLINE {
@@ -65,41 +66,30 @@ static void vnni_accumulate(const CpuTile& t) {
         sum = Isa::dot(sum, weight[v], xr);
       });
     });
+    w += kStepBytes;
   };
-  const auto load4 = [&](const std::int8_t* x) QUOIN_INLINE {
-    return [=](auto r) QUOIN_INLINE {
-      std::int32_t four;
-      std::memcpy(&four, x + r * stride, 4);
-      return four;
-    };
+  const auto load4 = [&](auto r) QUOIN_INLINE {
+    std::int32_t four;
+    std::memcpy(&four, x + r * stride, 4);
+    return four;
   };
 
-  const std::int64_t segment = t.k / (kSets * kPrefetchSpan) * kPrefetchSpan;  // of each set
-  const std::int64_t segment_bytes = segment / 4 * kStepBytes;
-  const std::int8_t* x = t.x;
-  const std::uint8_t* w = t.weight;
   const std::uint8_t* prefetch = t.prefetch;
-  for (std::int64_t at = 0; at < segment; at += kPrefetchSpan) {
+  std::int64_t k = t.k;
+  for (; k >= kPrefetchSpan; k -= kPrefetchSpan) {
     unroll<kPrefetchSpan / 4>([&](auto i) QUOIN_INLINE {
-      unroll<kSets>([&](auto set) QUOIN_INLINE {
-        step(set, w + set * segment_bytes + i * kStepBytes, load4(x + set * segment + i * 4));
-      });
+      step(std::integral_constant<int, i % kSets>{}, load4);
+      x += 4;
     });
     for (int line = 0; line < t.prefetch_lines; ++line, prefetch += 64) {
-      unroll<kSets>([&](auto set) QUOIN_INLINE {
-        __builtin_prefetch(prefetch + set * segment_bytes, 0, 3);  // t1 and nta: no better
-      });
+      // prefetcht1, to the second level. Share of the limit at 14336 x 4096, one core: Zen 4
+      // M = 1 .77 with t0, .98 with t1, M = 16 .76 and .94; Zen 5 the same with either (docs/cpu-log.md).
+      __builtin_prefetch(prefetch, 0, 2);
     }
-    x += kPrefetchSpan;
-    w += kPrefetchSpan / 4 * kStepBytes;
   }
-  x += (kSets - 1) * segment;
-  w += (kSets - 1) * segment_bytes;
-  std::int64_t k = t.k - kSets * segment;
-  const std::integral_constant<int, 0> first_set;
-  for (; k >= 4; k -= 4, x += 4, w += kStepBytes) step(first_set, w, load4(x));
+  for (; k >= 4; k -= 4, x += 4) step(std::integral_constant<int, 0>{}, load4);
   if (k > 0) {  // the last 1 to 3 bytes of a row: nothing behind them may be read
-    step(first_set, w, [&](auto r) QUOIN_INLINE {
+    step(std::integral_constant<int, 0>{}, [&](auto r) QUOIN_INLINE {
       std::int32_t rest = 0;
       std::memcpy(&rest, x + r * stride, static_cast<std::size_t>(k));
       return rest;
