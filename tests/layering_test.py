@@ -30,6 +30,7 @@ QUOTED = [
     ("src/device/", ("device/", "cost/")),
     ("src/linear/kernels/cpu/", CPU),
     ("src/linear/kernels/cuda/", (*KERNEL, "linear/kernels/cuda/")),
+    ("src/linear/quantize/cuda", (*KERNEL, "linear/quantize/", "linear/kernels/cuda/")),
     ("src/linear/quantize/",
      (*KERNEL, "linear/quantize/quantize.h", "linear/kernels/cpu/unroll.h")),
     ("src/linear/plan/", ("quoin/", "cost/", "device/", "linear/plan/", "linear/backends.h",

@@ -115,17 +115,20 @@ TEST(Split, RowsAreSpreadEvenly) {
 }
 
 TEST(Split, PrefetchGolden) {
-  const Prefetch alone = plan_prefetch(kToy, 1, 80, 12345);
+  const Prefetch alone = plan_prefetch(kToy, 1, 80, {12345, true});
   EXPECT_EQ(alone.distance, 12345);
   EXPECT_EQ(alone.lines_per_span, 2);
   EXPECT_EQ(alone.bytes_per_tile, 0);
-  const Prefetch shared = plan_prefetch(kToy, 3, 80, 12345);
+  EXPECT_TRUE(alone.to_l1);
+  EXPECT_FALSE(plan_prefetch(kToy, 1, 80, {12345, false}).to_l1);
+  const Prefetch shared = plan_prefetch(kToy, 3, 80, {12345, true});
   EXPECT_EQ(shared.distance, 800);
   EXPECT_EQ(shared.lines_per_span, 1);
   EXPECT_EQ(shared.bytes_per_tile, 320);
+  EXPECT_FALSE(shared.to_l1);
   Backend without = kToy;
   without.prefetches = false;
-  EXPECT_EQ(plan_prefetch(without, 3, 80, 12345).lines_per_span, 0);
+  EXPECT_EQ(plan_prefetch(without, 3, 80, {12345, true}).lines_per_span, 0);
 }
 
 // What run() relies on: its arrays on the stack are large enough for every split.
@@ -184,14 +187,17 @@ TEST(Price, WideRegistersTakeTurnsOnNarrowMultipliers) {
   EXPECT_EQ(peak_rate(kToy, narrow).value, 1e11);
 }
 
-// A weight takes 2e-11 s a row to multiply and 1e-7 s to read: a memory 10000 times faster changes
-// what holds a tile of 6 rows back, not one of 4.
-TEST(Price, StreamAheadByWhatHoldsATileBack) {
-  EXPECT_EQ(stream_ahead_bytes(kToy, kInvented, 8), 1000);
+// A weight takes 2e-11 s a row to multiply and 1e-7 s, or 1e-10, to read.
+TEST(Price, ALoneTileStreamsByWhatHoldsItBack) {
+  EXPECT_EQ(lone_stream(kToy, kInvented, 8).ahead_bytes, 1000);
+  EXPECT_TRUE(lone_stream(kToy, kInvented, 8).memory_bound);
   cost::CpuDevice fast = kInvented;
   fast.from_memory.one = {1e10};
-  EXPECT_EQ(stream_ahead_bytes(kToy, fast, 4), 1000);
-  EXPECT_EQ(stream_ahead_bytes(kToy, fast, 6), 5000);
+  EXPECT_EQ(lone_stream(kToy, fast, 3).ahead_bytes, 1000);
+  EXPECT_EQ(lone_stream(kToy, fast, 6).ahead_bytes, 5000);
+  EXPECT_FALSE(lone_stream(kToy, fast, 6).memory_bound);
+  fast.from_memory.one = {9.5e9};  // 5 rows compute as fast as 1.05 of it
+  EXPECT_FALSE(lone_stream(kToy, fast, 5).memory_bound);
 }
 
 TEST(Plan, OfATabulatedDevice) {

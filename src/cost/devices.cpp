@@ -44,7 +44,7 @@ constexpr std::array<CpuDevice, 3> kCpus{{
         .from_l2 = {gb(108), gb(216)},
         .from_l3 = {gb(40), gb(80)},
         .from_memory = {gb(32), gb(50)},
-        .stream_ahead = {kibibytes(1), kibibytes(12)},
+        .stream_ahead = {kibibytes(0.5), kibibytes(12)},
         .source = "measured",
     },
     {

@@ -39,7 +39,7 @@ class Worker {
     rows_ = std::min(split_.row_block, product_.m - first_row);
     tile_rows_ = even_tile_rows(backend_, rows_);
     const std::int64_t row_tiles = (rows_ + tile_rows_ - 1) / tile_rows_;
-    stream_ahead_ = stream_ahead_bytes(backend_, cpu_, tile_rows_);
+    lone_stream_ = lone_stream(backend_, cpu_, tile_rows_);
     const auto [begin, end] = share(split_.col_blocks * row_tiles, thread, threads);
     if (begin == end) return;
     const std::int8_t* x = product_.x + first_row * product_.x_stride_elems;
@@ -64,10 +64,11 @@ class Worker {
     std::int64_t k = 0;
     do {  // once even where K is 0
       const std::int64_t k_count = std::min(split_.k_block, layer_.k - k);
-      const Prefetch prefetch = plan_prefetch(backend_, last - first, k_count, stream_ahead_);
+      const Prefetch prefetch = plan_prefetch(backend_, last - first, k_count, lone_stream_);
       CpuTile t = columns_tile(col_block, k, k_count);
       t.prefetch = t.weight + prefetch.distance;
       t.prefetch_lines = prefetch.lines_per_span;
+      t.prefetch_to_l1 = prefetch.to_l1;
       for (std::int64_t row_tile = first; row_tile < last; ++row_tile) {
         set_rows(t, col_block, row_tile * tile_rows_, k);
         // The sums of a whole K live for one call; those of a chunk wait for the next chunk.
@@ -120,7 +121,7 @@ class Worker {
   std::int64_t first_row_ = 0;
   std::int64_t rows_ = 0;
   int tile_rows_ = 1;
-  std::int64_t stream_ahead_ = 0;
+  LoneStream lone_stream_;
   std::int32_t row_sums_[kMaxRowBlock];
   float scales_[kMaxRowBlock];
   alignas(64) std::int32_t sums_[kMaxSums];

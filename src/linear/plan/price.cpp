@@ -33,12 +33,14 @@ cost::OpsPerSecond peak_rate(const Backend& backend, const cost::CpuDevice& cpu)
   return {cpu.clock.value * backend.ops_per_cycle * at_once};
 }
 
-std::int64_t stream_ahead_bytes(const Backend& backend, const cost::CpuDevice& cpu, int rows) {
+LoneStream lone_stream(const Backend& backend, const cost::CpuDevice& cpu, int rows) {
+  constexpr double kClose = 1.1;
   const cost::Seconds compute = cost::Ops{2.0 * rows} / peak_rate(backend, cpu);
   const cost::Seconds memory = cost::Bytes{1} / cpu.from_memory.one;
+  const bool memory_bound = compute * kClose < memory;
   const cost::Bytes ahead =
-      compute > memory ? cpu.stream_ahead.compute_bound : cpu.stream_ahead.memory_bound;
-  return static_cast<std::int64_t>(ahead.value);
+      memory_bound ? cpu.stream_ahead.memory_bound : cpu.stream_ahead.compute_bound;
+  return {static_cast<std::int64_t>(ahead.value), memory_bound};
 }
 
 Price price_product(const Backend& backend, const cost::CpuDevice& cpu, std::int64_t m,

@@ -6,6 +6,7 @@
 #include "cost/devices.h"
 #include "cost/units.h"
 #include "linear/backends.h"
+#include "linear/plan/split.h"
 
 namespace quoin {
 
@@ -27,9 +28,8 @@ struct Price {
 /// The backend's instruction on one core of this CPU, back to back.
 [[nodiscard]] cost::OpsPerSecond peak_rate(const Backend& backend, const cost::CpuDevice& cpu);
 
-/// How far a lone tile of `rows` rows should prefetch ahead of itself in the weights, in bytes: the
-/// device's figure for what holds the tile back, the instruction or memory.
-[[nodiscard]] std::int64_t stream_ahead_bytes(const Backend& backend, const cost::CpuDevice& cpu,
-                                              int rows);
+/// How a lone tile of `rows` rows streams through the weights on this CPU: by what holds it back,
+/// the instruction or memory. Where the two are close, the instruction counts.
+[[nodiscard]] LoneStream lone_stream(const Backend& backend, const cost::CpuDevice& cpu, int rows);
 
 }  // namespace quoin

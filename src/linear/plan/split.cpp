@@ -31,13 +31,13 @@ int even_tile_rows(const Backend& backend, std::int64_t rows) noexcept {
 }
 
 Prefetch plan_prefetch(const Backend& backend, std::int64_t row_tiles,
-                       std::int64_t k_count, std::int64_t stream_ahead) noexcept {
+                       std::int64_t k_count, const LoneStream& lone) noexcept {
   if (!backend.prefetches) return {};
   const std::int64_t lines = backend.tile_cols * kPrefetchSpan / 64;  // read per span of k
-  if (row_tiles == 1) return {stream_ahead, static_cast<int>(lines), 0};
+  if (row_tiles == 1) return {lone.ahead_bytes, static_cast<int>(lines), 0, lone.memory_bound};
   const std::int64_t share = ceil_div(lines, row_tiles);
   return {backend.tile_cols * k_count, static_cast<int>(share),
-          share * 64 * (k_count / kPrefetchSpan)};
+          share * 64 * (k_count / kPrefetchSpan), false};
 }
 
 }  // namespace quoin

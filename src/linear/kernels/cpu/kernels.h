@@ -38,6 +38,7 @@ struct CpuTile {
   // this many more 64-byte lines from there into the second-level cache. Never read, so any address.
   const std::uint8_t* prefetch = nullptr;
   int prefetch_lines = 0;
+  bool prefetch_to_l1 = false;  // else to the second level
 };
 
 inline constexpr std::int64_t kPrefetchSpan = 16;

@@ -75,15 +75,18 @@ static void vnni_accumulate(const CpuTile& t) {
   };
 
   const std::uint8_t* prefetch = t.prefetch;
+  const int lines_to_l1 = t.prefetch_to_l1 ? t.prefetch_lines : 0;
+  const int lines_to_l2 = t.prefetch_lines - lines_to_l1;
   std::int64_t k = t.k;
   for (; k >= kPrefetchSpan; k -= kPrefetchSpan) {
     unroll<kPrefetchSpan / 4>([&](auto i) QUOIN_INLINE {
       step(std::integral_constant<int, i % kSets>{}, load4);
       x += 4;
     });
-    for (int line = 0; line < t.prefetch_lines; ++line, prefetch += 64) {
-      // prefetcht1, to the second level. Share of the limit at 14336 x 4096, one core: Zen 4
-      // M = 1 .77 with t0, .98 with t1, M = 16 .76 and .94; Zen 5 the same with either (docs/cpu-log.md).
+    for (int line = 0; line < lines_to_l1; ++line, prefetch += 64) {
+      __builtin_prefetch(prefetch, 0, 3);
+    }
+    for (int line = 0; line < lines_to_l2; ++line, prefetch += 64) {
       __builtin_prefetch(prefetch, 0, 2);
     }
   }
