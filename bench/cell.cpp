@@ -34,7 +34,8 @@ struct ReadBuffer {
   std::size_t bytes = 0;
 
   ReadBuffer(std::size_t weight_bytes, bool cold) {
-    const std::size_t cache = static_cast<std::size_t>(std::max<std::int64_t>(this_cpu().l3_bytes, 8 << 20));
+    const std::size_t cache =
+        static_cast<std::size_t>(std::max<std::int64_t>(this_cpu().l3_bytes, 8 << 20));
     bytes = cold ? std::max(4 * cache, weight_bytes) : weight_bytes;
     bytes = std::max<std::size_t>(bytes, 4096);
     data = allocate_aligned(bytes);
@@ -124,16 +125,17 @@ CellResult run_cell(const Problem& p, int threads, const std::vector<Entrant>& e
       cell.wrong.push_back(fmt::format("{}: {} outputs differ", entrant.name, wrong));
       continue;
     }
-    contestants.push_back({entrant.name, [jobs](int set) { (*jobs)[static_cast<std::size_t>(set)](); }, sets});
+    contestants.push_back(
+        {entrant.name, [jobs](int set) { (*jobs)[static_cast<std::size_t>(set)](); }, sets});
   }
   const ReadBuffer buffer(static_cast<std::size_t>(p.n * p.k), options.cold);
-  const LimitLoops limits{.peak = options.peak,
-                          .threads = threads,
-                          .ops = 2.0 * static_cast<double>(p.m) * static_cast<double>(p.n) *
-                                 static_cast<double>(p.k),
-                          .weight_bytes = static_cast<double>(p.n * p.k),
-                          .read_from = buffer.data.get(),
-                          .read_bytes = buffer.bytes};
+  const LimitLoops limits{
+      .peak = options.peak,
+      .threads = threads,
+      .ops = 2.0 * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k),
+      .weight_bytes = static_cast<double>(p.n * p.k),
+      .read_from = buffer.data.get(),
+      .read_bytes = buffer.bytes};
   if (!contestants.empty() && buffer.data) {
     cell.comparison = compare(contestants, limits, options.min_seconds);
   }

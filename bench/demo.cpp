@@ -1,5 +1,5 @@
-// What `make demo` runs: the layer that the project comes from, 128 x 2048 x 2048, on real input and
-// on every backend of this machine, against the float32 reference and oneDNN.
+// What `make demo` runs: the layer that the project comes from, 128 x 2048 x 2048, on real input
+// and on every backend of this machine, against the float32 reference and oneDNN.
 //
 // Steps, all shown: quantise a float weight and float activations; run the layer on each backend;
 // compare the bits; time each beside this CPU's limit; time the peers.
@@ -50,8 +50,8 @@ Problem quantised_problem(const std::vector<float>& x, const std::vector<float>&
 }
 
 /// Root mean square of the error against the float64 product, over that of the product.
-double relative_error(const Problem& p, const std::vector<float>& x, const std::vector<float>& weight,
-                      const std::vector<Float16>& y) {
+double relative_error(const Problem& p, const std::vector<float>& x,
+                      const std::vector<float>& weight, const std::vector<Float16>& y) {
   double error = 0, norm = 0;
   for (std::int64_t m = 0; m < kM; m += 16) {
     for (std::int64_t n = 0; n < kN; ++n) {
@@ -86,7 +86,9 @@ std::vector<Timing> fastest(const Problem& p, int threads, const std::vector<Ent
   if (entrants.empty()) return {};
   CellResult cell = run_cell(p, threads, entrants, {.min_seconds = 0.1});
   std::vector<Timing>& timings = cell.comparison.timings;
-  const auto less = [](const Timing& a, const Timing& b) { return a.seconds.median < b.seconds.median; };
+  const auto less = [](const Timing& a, const Timing& b) {
+    return a.seconds.median < b.seconds.median;
+  };
   if (timings.empty()) return {};
   return {*std::min_element(timings.begin(), timings.end(), less)};
 }
@@ -105,8 +107,8 @@ int run(const std::vector<std::string>& modules) {
   const std::vector<float> x = realistic_rows(kM, 1.0F, 1);
   const std::vector<float> weight = realistic_rows(kN, 0.02F, 2);
   const Problem problem = quantised_problem(x, weight);
-  fmt::print("Quantised x {} x {} and w {} x {} from float32 to int8, one scale a row.\n", kM, kK, kN,
-             kK);
+  fmt::print("Quantised x {} x {} and w {} x {} from float32 to int8, one scale a row.\n", kM, kK,
+             kN, kK);
 
   std::vector<std::string> available;
   for (const BackendInfo& backend : backends()) {
@@ -128,8 +130,9 @@ int run(const std::vector<std::string>& modules) {
 
   const PeakLoop peak = peak_loop(*select_backend(available.front()).value());
   for (int threads = 1; threads <= std::min(this_cpu().usable_cpus, 2); ++threads) {
-    fmt::print("\n{} thread{}: time, share of this CPU's measured peak, times the float32 reference\n",
-               threads, threads == 1 ? "" : "s");
+    fmt::print(
+        "\n{} thread{}: time, share of this CPU's measured peak, times the float32 reference\n",
+        threads, threads == 1 ? "" : "s");
     cli::Progress progress("timing", 2 + available.size() + 1);
     progress.step("float32 reference");
     std::vector<Timing> reference =
@@ -148,7 +151,8 @@ int run(const std::vector<std::string>& modules) {
       progress.step(backend);
       std::vector<Entrant> entrants{quoin_entrant(backend)};
       if (backend == available.front()) entrants.push_back(dynamic_entrant(backend));
-      const CellResult cell = run_cell(problem, threads, entrants, {.min_seconds = 0.2, .peak = peak});
+      const CellResult cell =
+          run_cell(problem, threads, entrants, {.min_seconds = 0.2, .peak = peak});
       progress.clear();
       equal = equal && cell.wrong.empty();
       for (const Timing& t : cell.comparison.timings) print_timing(t, base);

@@ -93,10 +93,11 @@ Row make_row(const CellResult& cell) {
 }
 
 void print_row(const Row& r) {
-  fmt::print("{:>16} {:>2} {:>5} {:>10.1f} {:>6.1f} {:>6.1f} {:>6.1f} {:>8.2f} {:>10.1f} {:>6.2f}  {}\n",
-             fmt::format("{}x{}x{}", r.cell.m, r.cell.n, r.cell.k), r.cell.threads,
-             r.cell.cold ? "cold" : "hot", r.quoin * 1e6, 100 * r.share, 100 * r.peak_share,
-             100 * r.read_share, r.dynamic / r.quoin, r.peer * 1e6, r.peer / r.quoin, r.peer_name);
+  fmt::print(
+      "{:>16} {:>2} {:>5} {:>10.1f} {:>6.1f} {:>6.1f} {:>6.1f} {:>8.2f} {:>10.1f} {:>6.2f}  {}\n",
+      fmt::format("{}x{}x{}", r.cell.m, r.cell.n, r.cell.k), r.cell.threads,
+      r.cell.cold ? "cold" : "hot", r.quoin * 1e6, 100 * r.share, 100 * r.peak_share,
+      100 * r.read_share, r.dynamic / r.quoin, r.peer * 1e6, r.peer / r.quoin, r.peer_name);
   for (const std::string& wrong : r.cell.wrong) fmt::print("  WRONG {}\n", wrong);
   std::fflush(stdout);
 }
@@ -124,9 +125,10 @@ nlohmann::ordered_json summarise(const std::vector<Row>& rows) {
                      {"speedup_geomean", geometric_mean(ratios)},
                      {"speedup_worst", worst_ratio},
                      {"share_of_limit_worst", worst_share}};
-    fmt::print("{:<24} {:>3} cells: {:.3f}x the best peer (geometric mean), worst {:.3f}x; worst "
-               "share of the limit {:.1f}%\n", name, ratios.size(), geometric_mean(ratios),
-               worst_ratio, 100 * worst_share);
+    fmt::print(
+        "{:<24} {:>3} cells: {:.3f}x the best peer (geometric mean), worst {:.3f}x; worst "
+        "share of the limit {:.1f}%\n",
+        name, ratios.size(), geometric_mean(ratios), worst_ratio, 100 * worst_share);
   };
   add("M 64 to 512", [](const Row& r) { return r.cell.m >= 64; });
   add("M 16", [](const Row& r) { return r.cell.m == 16; });
@@ -172,15 +174,15 @@ int run(const Options& options) {
         progress.step(fmt::format("{} x {} x {}, {} threads", m, n, k, threads));
         std::vector<Entrant> entrants{quoin_entrant(std::string(best.name)),
                                       dynamic_entrant(std::string(best.name))};
-        for (Entrant& e : worth_timing(problem, threads,
-                                       peer_entrants(peers, QuoinPeerKind::kInt8))) {
+        for (Entrant& e :
+             worth_timing(problem, threads, peer_entrants(peers, QuoinPeerKind::kInt8))) {
           entrants.push_back(std::move(e));
         }
         for (const bool cold : {false, true}) {
           if (cold && m > kMostColdRows) continue;
-          const CellResult cell = run_cell(problem, threads, entrants,
-                                           {.cold = cold, .min_seconds = options.min_seconds,
-                                            .peak = peak_loop(best)});
+          const CellResult cell =
+              run_cell(problem, threads, entrants,
+                       {.cold = cold, .min_seconds = options.min_seconds, .peak = peak_loop(best)});
           rows.push_back(make_row(cell));
           results["cells"].push_back(to_json(cell));
           progress.clear();
@@ -192,12 +194,14 @@ int run(const Options& options) {
   results["summary"] = summarise(rows);
   if (file) {
     const std::string text = results.dump(1) + "\n";
-    if (const Status s = file->write(std::as_bytes(std::span(text))); !s) return fail_with(s.error());
+    if (const Status s = file->write(std::as_bytes(std::span(text))); !s)
+      return fail_with(s.error());
     if (const Status s = file->finish(); !s) return fail_with(s.error());
     if (const Status s = cli::OutputFile::publish({&*file, 1}); !s) return fail_with(s.error());
   }
   return std::all_of(rows.begin(), rows.end(), [](const Row& r) { return r.cell.wrong.empty(); })
-             ? 0 : 1;
+             ? 0
+             : 1;
 }
 
 }  // namespace

@@ -30,9 +30,7 @@ struct Rounds {
 
 }  // namespace
 
-QuantizedRows Problem::rows() const {
-  return {matrix(x.data(), m, k), vector(scale_x.data(), m)};
-}
+QuantizedRows Problem::rows() const { return {matrix(x.data(), m, k), vector(scale_x.data(), m)}; }
 
 LinearWeights Problem::weights() const {
   return {matrix(weight.data(), n, k), vector(scale_w.data(), n), vector(bias.data(), n)};
@@ -64,11 +62,20 @@ std::int64_t count_wrong(const Problem& p, const std::vector<Float16>& y) {
   std::vector<double> bias(p.bias.size());
   std::transform(p.bias.begin(), p.bias.end(), bias.begin(),
                  [](Float16 b) { return double{epilogue::float_from_half(b.bits)}; });
-  const OracleLinear oracle{.x = p.x.data(), .w = p.weight.data(), .scale_x = p.scale_x.data(),
-                            .scale_w = p.scale_w.data(), .bias = bias.data(), .m = p.m, .n = p.n,
-                            .k = p.k, .x_stride = p.k, .w_stride = p.k, .factor = kBothAbsmax};
+  const OracleLinear oracle{.x = p.x.data(),
+                            .w = p.weight.data(),
+                            .scale_x = p.scale_x.data(),
+                            .scale_w = p.scale_w.data(),
+                            .bias = bias.data(),
+                            .m = p.m,
+                            .n = p.n,
+                            .k = p.k,
+                            .x_stride = p.k,
+                            .w_stride = p.k,
+                            .factor = kBothAbsmax};
   // About 2^28 multiplies: every n-th output, n odd and so prime to the tiles' sizes.
-  const double work = static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k);
+  const double work =
+      static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k);
   const std::int64_t step = 2 * static_cast<std::int64_t>(work / (1 << 29)) + 1;
   std::int64_t wrong = 0;
   for (std::int64_t i = 0; i < p.m * p.n; i += step) {
@@ -102,8 +109,8 @@ Comparison compare(const std::vector<Contestant>& contestants, const LimitLoops&
   const auto elapsed = [&] { return std::chrono::duration<double>(Clock::now() - start).count(); };
   std::size_t read_at = 0;
   const auto weight_bytes = static_cast<std::size_t>(limits.weight_bytes);
-  for (int round = 0; round < kLeastRounds ||
-                      elapsed() < min_seconds * static_cast<double>(contestants.size());
+  for (int round = 0;
+       round < kLeastRounds || elapsed() < min_seconds * static_cast<double>(contestants.size());
        ++round) {
     const auto peak = measure_peak(limits.peak, limits.threads, 0.5e-3);
     const std::size_t part = std::min(limits.read_bytes, std::max<std::size_t>(weight_bytes, 4096));
@@ -127,7 +134,8 @@ Comparison compare(const std::vector<Contestant>& contestants, const LimitLoops&
   Comparison comparison{spread(rounds.peak), spread(rounds.read), {}};
   for (std::size_t c = 0; c < contestants.size(); ++c) {
     comparison.timings.push_back({contestants[c].name, spread(rounds.times[c]),
-                                  spread(rounds.limit_shares[c]), spread(rounds.compute_shares[c])});
+                                  spread(rounds.limit_shares[c]),
+                                  spread(rounds.compute_shares[c])});
   }
   return comparison;
 }

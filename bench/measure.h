@@ -55,10 +55,11 @@ struct Timing {
 struct LimitLoops {
   PeakLoop peak = PeakLoop::vpdpbusd_zmm;
   int threads = 1;
-  double ops = 0;             // of one run
-  double weight_bytes = 0;    // read by one run
-  const std::uint8_t* read_from = nullptr;  // where a read loop finds bytes in the same state, hot or
-  std::size_t read_bytes = 0;               // cold: one weight's worth, or far more than the cache
+  double ops = 0;           // of one run
+  double weight_bytes = 0;  // read by one run
+  const std::uint8_t* read_from =
+      nullptr;                 // where a read loop finds bytes in the same state, hot or
+  std::size_t read_bytes = 0;  // cold: one weight's worth, or far more than the cache
 };
 
 struct Comparison {

@@ -24,7 +24,9 @@ Result<const QuoinPeer*> open_peer(const std::string& path) {
   return peer;
 }
 
-std::string title(const QuoinPeer& peer) { return fmt::format("{} {}", peer.library, peer.version); }
+std::string title(const QuoinPeer& peer) {
+  return fmt::format("{} {}", peer.library, peer.version);
+}
 
 Entrant peer_entrant(const QuoinPeer& peer, std::size_t way) {
   const auto prepare_job = [&peer, way](const Problem& p, int threads, Float16* y) -> Result<Job> {

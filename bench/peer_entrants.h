@@ -16,7 +16,8 @@ namespace quoin::bench {
 /// "oneDNN 3.2.0"
 [[nodiscard]] std::string title(const QuoinPeer& peer);
 
-/// One way of one peer. Ways that the library refuses, or does with a plain reference kernel, refuse.
+/// One way of one peer. Ways that the library refuses, or does with a plain reference kernel,
+/// refuse.
 [[nodiscard]] Entrant peer_entrant(const QuoinPeer& peer, std::size_t way);
 
 /// All ways of one kind, of all peers.

@@ -32,18 +32,20 @@ std::vector<const Backend*> wanted_backends(const std::vector<std::string>& name
   std::vector<const Backend*> wanted;
   for (const Backend& backend : kBackends) {
     const bool named = std::find(names.begin(), names.end(), backend.name) != names.end();
-    if (named || (names.empty() && refusal(backend, this_cpu()).empty())) wanted.push_back(&backend);
+    if (named || (names.empty() && refusal(backend, this_cpu()).empty()))
+      wanted.push_back(&backend);
   }
   return wanted;
 }
 
 void print_cell(const bench::CellResult& cell) {
   for (const bench::Timing& timing : cell.comparison.timings) {
-    fmt::print("{:>18} {:>7} {:>5} {:<24} {:>11.1f} {:>8.1f} {:>8.1f} {:>9.1f}\n",
-               fmt::format("{}x{}x{}", cell.m, cell.n, cell.k), cell.threads,
-               cell.cold ? "cold" : "hot", timing.name, timing.seconds.median * 1e6,
-               100 * timing.limit_share.median, 100 * timing.compute_share.median,
-               static_cast<double>(cell.n) * static_cast<double>(cell.k) / timing.seconds.median * 1e-9);
+    fmt::print(
+        "{:>18} {:>7} {:>5} {:<24} {:>11.1f} {:>8.1f} {:>8.1f} {:>9.1f}\n",
+        fmt::format("{}x{}x{}", cell.m, cell.n, cell.k), cell.threads, cell.cold ? "cold" : "hot",
+        timing.name, timing.seconds.median * 1e6, 100 * timing.limit_share.median,
+        100 * timing.compute_share.median,
+        static_cast<double>(cell.n) * static_cast<double>(cell.k) / timing.seconds.median * 1e-9);
   }
   for (const std::string& reason : cell.refused) fmt::print("  refused: {}\n", reason);
   for (const std::string& reason : cell.wrong) fmt::print("  WRONG: {}\n", reason);
@@ -54,7 +56,8 @@ int bench(const BenchOptions& options) {
   const std::vector<const Backend*> backends = wanted_backends(options.backends);
   const std::vector<Shape> shapes = parse_shapes(options.shapes);
   const bool json_only = options.json == "-";
-  std::optional<OutputFile> file;  // a target that cannot be written is known before the minutes of work
+  std::optional<OutputFile>
+      file;  // a target that cannot be written is known before the minutes of work
   if (options.json && !json_only) {
     Result<OutputFile> created = OutputFile::create(*options.json);
     if (!created) return report(created.error());
@@ -63,8 +66,8 @@ int bench(const BenchOptions& options) {
   nlohmann::ordered_json results = {{"machine", bench::machine_json()},
                                     {"cells", nlohmann::ordered_json::array()}};
   if (!json_only) {
-    fmt::print("{:>18} {:>7} {:>5} {:<24} {:>11} {:>8} {:>8} {:>9}\n", "M x N x K", "threads",
-               "", "", "us", "% limit", "% peak", "GB/s");
+    fmt::print("{:>18} {:>7} {:>5} {:<24} {:>11} {:>8} {:>8} {:>9}\n", "M x N x K", "threads", "",
+               "", "us", "% limit", "% peak", "GB/s");
   }
   Progress progress("bench", shapes.size() * options.threads.size() * backends.size() * 2);
   bool all_right = true;
@@ -78,7 +81,9 @@ int bench(const BenchOptions& options) {
                                     cold ? "cold" : "hot"));
           const bench::CellResult cell = bench::run_cell(
               problem, threads, {bench::quoin_entrant(name), bench::dynamic_entrant(name)},
-              {.cold = cold, .min_seconds = options.min_seconds, .peak = bench::peak_loop(*backend)});
+              {.cold = cold,
+               .min_seconds = options.min_seconds,
+               .peak = bench::peak_loop(*backend)});
           all_right = all_right && cell.wrong.empty();
           results["cells"].push_back(bench::to_json(cell));
           progress.clear();

@@ -1,4 +1,6 @@
 // `quoin devices`: what this machine has, and which backends run on it.
+#include "cost/devices.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,7 +11,6 @@
 
 #include "bench/measure.h"
 #include "cli/command.h"
-#include "cost/devices.h"
 #include "device/cpu.h"
 #include "device/limits.h"
 #include "linear/aligned_buffer.h"
@@ -29,11 +30,15 @@ using Json = nlohmann::ordered_json;
 
 Json machine_json(const cost::CpuDevice& row) {
   const Cpu& cpu = this_cpu();
-  return {{"cpu", cpu.brand},       {"vendor", cpu.vendor},
-          {"family", cpu.family},   {"model", cpu.model},
+  return {{"cpu", cpu.brand},
+          {"vendor", cpu.vendor},
+          {"family", cpu.family},
+          {"model", cpu.model},
           {"features", describe_features(cpu.features)},
-          {"usable_cpus", cpu.usable_cpus}, {"l1_bytes", cpu.l1_bytes},
-          {"l2_bytes", cpu.l2_bytes},       {"l3_bytes", cpu.l3_bytes},
+          {"usable_cpus", cpu.usable_cpus},
+          {"l1_bytes", cpu.l1_bytes},
+          {"l2_bytes", cpu.l2_bytes},
+          {"l3_bytes", cpu.l3_bytes},
           {"device_table_row", row.name}};
 }
 
@@ -122,7 +127,8 @@ void print_text(const Json& json) {
 }
 
 int devices(const DevicesOptions& options) {
-  const cost::CpuDevice& row = cost::match_cpu(this_cpu().vendor, this_cpu().family, this_cpu().model);
+  const cost::CpuDevice& row =
+      cost::match_cpu(this_cpu().vendor, this_cpu().family, this_cpu().model);
   const Json json = {{"machine", machine_json(row)},
                      {"backends", backends_json()},
                      {"limits", limits_json(row, options.measure)},

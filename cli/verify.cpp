@@ -29,9 +29,18 @@ struct VerifyOptions {
 
 // 1, t - 1, t, t + 1 and 2t + 3 of the backend's own tile in every dimension would be 125 shapes;
 // these touch every edge of every backend, and two real layers.
-constexpr std::array<Shape, 12> kShapes{{{1, 1, 1}, {1, 48, 4}, {2, 47, 3}, {3, 49, 127}, {5, 16, 64},
-                                         {6, 17, 65}, {7, 128, 33}, {8, 99, 256}, {9, 131, 1023},
-                                         {19, 259, 257}, {5, 64, 9613}, {33, 512, 1024}}};
+constexpr std::array<Shape, 12> kShapes{{{1, 1, 1},
+                                         {1, 48, 4},
+                                         {2, 47, 3},
+                                         {3, 49, 127},
+                                         {5, 16, 64},
+                                         {6, 17, 65},
+                                         {7, 128, 33},
+                                         {8, 99, 256},
+                                         {9, 131, 1023},
+                                         {19, 259, 257},
+                                         {5, 64, 9613},
+                                         {33, 512, 1024}}};
 
 constexpr std::array<DataType, 4> kOutTypes{DataType::float16, DataType::bfloat16,
                                             DataType::float32, DataType::int32};
@@ -41,9 +50,17 @@ Result<std::int64_t> count_differences(const bench::Problem& p, const std::strin
                                        DataType out_type, bool with_bias, int threads) {
   LinearWeights weights = p.weights();
   QuantizedRows rows = p.rows();
-  OracleLinear oracle{.x = p.x.data(), .w = p.weight.data(), .scale_x = p.scale_x.data(),
-                      .scale_w = p.scale_w.data(), .m = p.m, .n = p.n, .k = p.k, .x_stride = p.k,
-                      .w_stride = p.k, .factor = kBothAbsmax, .out_type = out_type};
+  OracleLinear oracle{.x = p.x.data(),
+                      .w = p.weight.data(),
+                      .scale_x = p.scale_x.data(),
+                      .scale_w = p.scale_w.data(),
+                      .m = p.m,
+                      .n = p.n,
+                      .k = p.k,
+                      .x_stride = p.k,
+                      .w_stride = p.k,
+                      .factor = kBothAbsmax,
+                      .out_type = out_type};
   std::vector<double> bias;
   for (const Float16 b : p.bias) bias.push_back(epilogue::float_from_half(b.bits));
   if (with_bias) oracle.bias = bias.data();

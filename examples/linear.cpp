@@ -50,9 +50,9 @@ int main() {
   // Once per batch: activations are quantised on the way.
   std::vector<float> y(kRows * kOut);
   std::vector<std::byte> workspace(layer->workspace_bytes(kRows));
-  if (auto done = layer->run_dynamic(quoin::matrix(x.data(), kRows, kIn),
-                                     quoin::matrix(y.data(), kRows, kOut), workspace,
-                                     {.threads = 2});
+  if (auto done =
+          layer->run_dynamic(quoin::matrix(x.data(), kRows, kIn),
+                             quoin::matrix(y.data(), kRows, kOut), workspace, {.threads = 2});
       !done) {
     return fail(done.error());
   }

@@ -253,12 +253,9 @@ dnnl::primitive_attr attributes(const QuoinPeerLayer& layer) {
 
 Rest rest_after(Fused fused) {
   switch (fused) {
-    case Fused::kNothing:
-      return Rest::kEverything;
-    case Fused::kColumnScale:
-      return Rest::kRow;
-    default:
-      return Rest::kConversion;
+    case Fused::kNothing: return Rest::kEverything;
+    case Fused::kColumnScale: return Rest::kRow;
+    default: return Rest::kConversion;
   }
 }
 

@@ -73,12 +73,9 @@ void finish_all(const Finish& job, const Product* product, uint16_t* y) {
 template <typename Product>
 void finish_any(const Finish& job, const Product* product, uint16_t* y) {
   switch (job.rest) {
-    case Rest::kEverything:
-      return finish_all<Rest::kEverything>(job, product, y);
-    case Rest::kRow:
-      return finish_all<Rest::kRow>(job, product, y);
-    case Rest::kConversion:
-      return finish_all<Rest::kConversion>(job, product, y);
+    case Rest::kEverything: return finish_all<Rest::kEverything>(job, product, y);
+    case Rest::kRow: return finish_all<Rest::kRow>(job, product, y);
+    case Rest::kConversion: return finish_all<Rest::kConversion>(job, product, y);
   }
 }
 

@@ -49,7 +49,8 @@ struct RunOptions {
 
 /// Quantises each row of `x` by its largest magnitude (LLM.int8(), Dettmers et al. 2022):
 ///
-///   scales[m] = max over k of |x[m,k]|         codes[m,k] = round_half_even(127 * (x[m,k] / scales[m]))
+///   scales[m] = max over k of |x[m,k]|         codes[m,k] = round_half_even(127 * (x[m,k] /
+///   scales[m]))
 ///
 /// in float32. A row of zeros gets scale 0 and codes 0. A row that holds a NaN or an infinity gets
 /// scale NaN and codes 0, and no other row is touched.

@@ -23,13 +23,13 @@ struct Plan {
   std::int64_t m = 0, n = 0, k = 0;
   int threads = 1;
 
-  std::string device;         // the device table's row that the prices come from
-  std::string backend;        // the chosen candidate
-  int tile_rows = 0;          // rows of x that one kernel call computes (M is cut evenly)
-  int tile_cols = 0;          // weight rows, i.e. output columns, of one kernel call
-  std::int64_t row_block = 0; // rows of x that one pass over the weights serves
-  std::int64_t k_block = 0;   // k per kernel call; the sums wait for the next chunk of K
-  std::int64_t tiles = 0;     // output tiles in all, split evenly over the threads
+  std::string device;          // the device table's row that the prices come from
+  std::string backend;         // the chosen candidate
+  int tile_rows = 0;           // rows of x that one kernel call computes (M is cut evenly)
+  int tile_cols = 0;           // weight rows, i.e. output columns, of one kernel call
+  std::int64_t row_block = 0;  // rows of x that one pass over the weights serves
+  std::int64_t k_block = 0;    // k per kernel call; the sums wait for the next chunk of K
+  std::int64_t tiles = 0;      // output tiles in all, split evenly over the threads
 
   double modelled_seconds = 0;
   double compute_limit_seconds = 0;  // all operations at the device's peak
@@ -41,8 +41,9 @@ struct Plan {
 /// Plans an M x N x K product on `device` (a name from `quoin devices`, or empty for this machine)
 /// with `threads` threads, by `backend` or, where that is empty, by the fastest that the machine
 /// has: a layer's weights are packed once, for every M, so the choice cannot hang on the problem.
-[[nodiscard]] Result<Plan> make_plan(std::int64_t m, std::int64_t n, std::int64_t k, int threads = 1,
-                                     std::string_view backend = {}, std::string_view device = {});
+[[nodiscard]] Result<Plan> make_plan(std::int64_t m, std::int64_t n, std::int64_t k,
+                                     int threads = 1, std::string_view backend = {},
+                                     std::string_view device = {});
 
 /// The plan as a few lines of text, candidates and refusals included.
 [[nodiscard]] std::string to_string(const Plan& plan);

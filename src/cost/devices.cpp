@@ -64,8 +64,7 @@ constexpr std::array<CpuDevice, 3> kCpus{{
     },
 }};
 
-constexpr std::string_view kNvidia =
-    "NVIDIA's datasheets: dense rates, SXM or PCIe card as named";
+constexpr std::string_view kNvidia = "NVIDIA's datasheets: dense rates, SXM or PCIe card as named";
 constexpr std::string_view kAmd = "AMD's datasheet: dense rates";
 
 constexpr std::array<GpuDevice, 8> kGpus{{

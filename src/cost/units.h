@@ -21,7 +21,7 @@ struct Quantity {
   friend constexpr double operator/(Quantity a, Quantity b) { return a.value / b.value; }
 };
 
-using Ops = Quantity<struct OpsTag>;      // a multiply and an add are two
+using Ops = Quantity<struct OpsTag>;  // a multiply and an add are two
 using Bytes = Quantity<struct BytesTag>;
 using Seconds = Quantity<struct SecondsTag>;
 using Hertz = Quantity<struct HertzTag>;

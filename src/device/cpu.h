@@ -20,11 +20,11 @@ struct Cpu {
   std::string vendor;  // e.g. "AuthenticAMD"; empty off x86
   int family = 0;      // with the extended family added, e.g. 26 for Zen 5
   int model = 0;
-  std::uint32_t features = 0;       // of CpuFeature
-  int usable_cpus = 1;              // logical CPUs that this process may run on
-  std::int64_t l1_bytes = 0;        // data, one core; 0 where unknown
-  std::int64_t l2_bytes = 0;        // one core
-  std::int64_t l3_bytes = 0;        // one instance
+  std::uint32_t features = 0;  // of CpuFeature
+  int usable_cpus = 1;         // logical CPUs that this process may run on
+  std::int64_t l1_bytes = 0;   // data, one core; 0 where unknown
+  std::int64_t l2_bytes = 0;   // one core
+  std::int64_t l3_bytes = 0;   // one instance
 };
 
 /// This machine's CPU.

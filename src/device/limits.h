@@ -12,9 +12,9 @@ namespace quoin {
 
 /// The instruction that a loop repeats on registers, 16 independent sums.
 enum class PeakLoop : std::uint8_t {
-  vpdpbusd_zmm,   // 128 operations each
-  vpdpbusd_ymm,   // 64, VEX form
-  vpmaddwd_ymm,   // 32, with a vpaddd beside each
+  vpdpbusd_zmm,  // 128 operations each
+  vpdpbusd_ymm,  // 64, VEX form
+  vpmaddwd_ymm,  // 32, with a vpaddd beside each
 };
 
 /// int8 operations a second of `threads` threads together, over about `seconds`; nothing where this

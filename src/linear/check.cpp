@@ -87,8 +87,9 @@ Status check_vector(std::string_view what, const ConstTensor& tensor,
                     std::initializer_list<DataType> types, std::int64_t size) {
   const bool is_vector = tensor.rank == 1 || (tensor.rank == 2 && tensor.shape[1] == 1);
   if (!is_vector) {
-    return fail(ErrorCode::invalid_argument, "{} is of rank {}; it must be a vector [{}] or [{}, 1]",
-                what, tensor.rank, size, size);
+    return fail(ErrorCode::invalid_argument,
+                "{} is of rank {}; it must be a vector [{}] or [{}, 1]", what, tensor.rank, size,
+                size);
   }
   if (Status status = check_type(what, tensor, types); !status) return status;
   if (tensor.shape[0] != size) {
@@ -119,8 +120,9 @@ Status check_apart(std::string_view output_name, const ConstTensor& output,
       !before(in, out + out_bytes)) {
     return {};
   }
-  return fail(ErrorCode::invalid_argument, "{} ({}) and {} ({}) overlap in memory; {} needs its own",
-              output_name, to_string(output), input_name, to_string(input), output_name);
+  return fail(ErrorCode::invalid_argument,
+              "{} ({}) and {} ({}) overlap in memory; {} needs its own", output_name,
+              to_string(output), input_name, to_string(input), output_name);
 }
 
 }  // namespace quoin

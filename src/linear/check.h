@@ -1,5 +1,5 @@
-// Checks of the tensors that callers pass, shared by every entry point. Each error names the tensor,
-// what it is and what it should be.
+// Checks of the tensors that callers pass, shared by every entry point. Each error names the
+// tensor, what it is and what it should be.
 #pragma once
 
 #include <cstdint>

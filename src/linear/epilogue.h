@@ -86,7 +86,8 @@ QUOIN_HOST_DEVICE static float canonical_float(float value) {
 QUOIN_HOST_DEVICE static float dequantise(std::int32_t acc, float factor, float scale_x,
                                           float scale_w, float bias) {
 #if defined(__CUDA_ARCH__)
-  const float scaled = __fmul_rn(__fmul_rn(__fmul_rn(__int2float_rn(acc), factor), scale_x), scale_w);
+  const float scaled =
+      __fmul_rn(__fmul_rn(__fmul_rn(__int2float_rn(acc), factor), scale_x), scale_w);
   return __fadd_rn(scaled, bias);
 #else
   const float by_factor = static_cast<float>(acc) * factor;

@@ -17,7 +17,8 @@ std::uint32_t round_to_format(double value, int fraction, int exponent_bits) {
   if (std::isinf(value)) return sign | infinity;
   int exponent = magnitude == 0 ? 1 - bias : std::ilogb(magnitude);
   if (exponent < 1 - bias) exponent = 1 - bias;  // subnormals share the smallest spacing
-  const auto units = static_cast<std::uint64_t>(std::nearbyint(std::ldexp(magnitude, fraction - exponent)));
+  const auto units =
+      static_cast<std::uint64_t>(std::nearbyint(std::ldexp(magnitude, fraction - exponent)));
   // Counting from zero, the numbers of a binary format are its bit patterns in order.
   const std::uint64_t bits =
       (static_cast<std::uint64_t>(exponent - (1 - bias)) << fraction) + units;

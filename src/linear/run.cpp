@@ -207,8 +207,8 @@ Status check_dynamic(const PreparedLayer& layer, const ConstTensor& x, const Ten
                 "run_dynamic quantises x and needs its scales in the output, but this layer's "
                 "output is int32, which takes none; prepare it with a floating output type");
   }
-  if (Status s = check_matrix("x", x, {DataType::float16, DataType::bfloat16, DataType::float32}, -1,
-                              layer.k);
+  if (Status s = check_matrix("x", x, {DataType::float16, DataType::bfloat16, DataType::float32},
+                              -1, layer.k);
       !s) {
     return s;
   }
@@ -235,8 +235,7 @@ Status moved_from() {
 Status quantize_rows(const ConstTensor& x, const Tensor& codes, const Tensor& scales,
                      const RunOptions& options) noexcept {
   return guarded([&]() -> Status {
-    if (Status s = check_matrix(
-            "x", x, {DataType::float16, DataType::bfloat16, DataType::float32});
+    if (Status s = check_matrix("x", x, {DataType::float16, DataType::bfloat16, DataType::float32});
         !s) {
       return s;
     }

@@ -20,17 +20,21 @@ namespace {
 
 Status check_sizes(std::int64_t m, std::int64_t n, std::int64_t k, int threads) {
   if (m < 0 || n < 0 || k < 0) {
-    return fail(ErrorCode::invalid_argument, "M x N x K is {} x {} x {}: none may be negative", m, n,
-                k);
+    return fail(ErrorCode::invalid_argument, "M x N x K is {} x {} x {}: none may be negative", m,
+                n, k);
   }
   if (k > kMaxK) {
-    return fail(ErrorCode::unsupported, "K is {}; it may be at most {}, or a sum of products no "
-                "longer fits int32", k, kMaxK);
+    return fail(ErrorCode::unsupported,
+                "K is {}; it may be at most {}, or a sum of products no "
+                "longer fits int32",
+                k, kMaxK);
   }
   constexpr std::int64_t kMost = std::int64_t{1} << 40;  // their products stay far inside a double
   if (m > kMost || n > kMost || (n > 0 && m > std::numeric_limits<std::int64_t>::max() / n)) {
-    return fail(ErrorCode::unsupported, "M x N is {} x {}; each may be at most 2^40, and their "
-                "product 2^63 - 1", m, n);
+    return fail(ErrorCode::unsupported,
+                "M x N is {} x {}; each may be at most 2^40, and their "
+                "product 2^63 - 1",
+                m, n);
   }
   return check_threads(threads);
 }
@@ -42,7 +46,8 @@ struct PlanDevice {
 
 Result<PlanDevice> plan_device(std::string_view name) {
   if (name.empty()) {
-    return PlanDevice{&cost::match_cpu(this_cpu().vendor, this_cpu().family, this_cpu().model), true};
+    return PlanDevice{&cost::match_cpu(this_cpu().vendor, this_cpu().family, this_cpu().model),
+                      true};
   }
   if (const cost::CpuDevice* cpu = cost::find_cpu(name)) return PlanDevice{cpu, false};
   std::string known;
@@ -50,14 +55,19 @@ Result<PlanDevice> plan_device(std::string_view name) {
     known += fmt::format("{}{}", known.empty() ? "" : ", ", cpu.name);
   }
   if (cost::find_gpu(name) != nullptr) {
-    return fail(ErrorCode::unavailable, "device {} is a GPU, and this build has no GPU backend to "
-                "plan for; devices with backends: {}", name, known);
+    return fail(ErrorCode::unavailable,
+                "device {} is a GPU, and this build has no GPU backend to "
+                "plan for; devices with backends: {}",
+                name, known);
   }
-  return fail(ErrorCode::invalid_argument, "device \"{}\" is not in the device table; devices with "
-              "backends: {}", name, known);
+  return fail(ErrorCode::invalid_argument,
+              "device \"{}\" is not in the device table; devices with "
+              "backends: {}",
+              name, known);
 }
 
-/// Every backend with its price, cheapest first, those that cannot run (or were not asked for) last.
+/// Every backend with its price, cheapest first, those that cannot run (or were not asked for)
+/// last.
 std::vector<PlanCandidate> price_candidates(const Plan& plan, const PlanDevice& device,
                                             std::string_view only) {
   std::vector<PlanCandidate> candidates;
@@ -146,10 +156,10 @@ std::string to_string(const Plan& plan) {
       plan.tiles, plan.tile_rows, plan.tile_cols, plan.row_block, plan.modelled_seconds * 1e6,
       plan.compute_limit_seconds * 1e6, plan.memory_limit_seconds * 1e6);
   for (const PlanCandidate& candidate : plan.candidates) {
-    text += fmt::format(
-        "  candidate {:<12} tile {:<6} {:>10.1f} us{}\n", candidate.backend, candidate.tile,
-        candidate.modelled_seconds * 1e6,
-        candidate.refused_because.empty() ? "" : "  out: " + candidate.refused_because);
+    text +=
+        fmt::format("  candidate {:<12} tile {:<6} {:>10.1f} us{}\n", candidate.backend,
+                    candidate.tile, candidate.modelled_seconds * 1e6,
+                    candidate.refused_because.empty() ? "" : "  out: " + candidate.refused_because);
   }
   return text;
 }

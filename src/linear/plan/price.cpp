@@ -47,14 +47,14 @@ Price price_product(const Backend& backend, const cost::CpuDevice& cpu, std::int
                     std::int64_t n, std::int64_t k, int threads) {
   const auto weights = cost::Bytes{static_cast<double>(packed_bytes(backend, n, k))};
   const cost::OpsPerSecond peak = peak_rate(backend, cpu) * std::min(threads, cpu.cores);
-  const cost::Work work = cost::linear_work(static_cast<double>(m), static_cast<double>(n),
-                                            static_cast<double>(k));
+  const cost::Work work =
+      cost::linear_work(static_cast<double>(m), static_cast<double>(n), static_cast<double>(k));
   const cost::Ops padded{2.0 * static_cast<double>(m) * weights.value};
   Price price;
   price.compute_limit = work.ops / peak;
   price.memory_limit = work.bytes / read_rate(cpu, weights, threads);
-  price.total = cost::roofline({padded, weights}, {peak * kComputeShare,
-                                read_rate(cpu, weights, threads) * kMemoryShare});
+  price.total = cost::roofline(
+      {padded, weights}, {peak * kComputeShare, read_rate(cpu, weights, threads) * kMemoryShare});
   if (threads > 1) price.total = price.total + kThreadStart;
   return price;
 }

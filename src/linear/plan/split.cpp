@@ -30,8 +30,8 @@ int even_tile_rows(const Backend& backend, std::int64_t rows) noexcept {
   return static_cast<int>(ceil_div(rows, ceil_div(rows, backend.tile_rows)));
 }
 
-Prefetch plan_prefetch(const Backend& backend, std::int64_t row_tiles,
-                       std::int64_t k_count, const LoneStream& lone) noexcept {
+Prefetch plan_prefetch(const Backend& backend, std::int64_t row_tiles, std::int64_t k_count,
+                       const LoneStream& lone) noexcept {
   if (!backend.prefetches) return {};
   const std::int64_t lines = backend.tile_cols * kPrefetchSpan / 64;  // read per span of k
   if (row_tiles == 1) return {lone.ahead_bytes, static_cast<int>(lines), 0, lone.memory_bound};

@@ -1,10 +1,10 @@
-// How a CPU backend cuts an M x N x K product into kernel calls. Pure integer arithmetic, without any
-// influence on the result's bits.
+// How a CPU backend cuts an M x N x K product into kernel calls. Pure integer arithmetic, without
+// any influence on the result's bits.
 //
-// The order of calls: for each block of rows, for each block of output channels (packed weights, read
-// front to back), for each chunk of K, for each row tile. A chunk of weights thus serves all row tiles
-// from the second-level cache while the next one is prefetched. Threads take equal, contiguous ranges
-// of (channel block, row tile) pairs.
+// The order of calls: for each block of rows, for each block of output channels (packed weights,
+// read front to back), for each chunk of K, for each row tile. A chunk of weights thus serves all
+// row tiles from the second-level cache while the next one is prefetched. Threads take equal,
+// contiguous ranges of (channel block, row tile) pairs.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +14,9 @@
 namespace quoin {
 
 struct Split {
-  std::int64_t row_block = 0;  // rows of x per pass over the weights
-  std::int64_t col_blocks = 0;  // blocks of tile_cols output channels
-  std::int64_t k_block = 0;     // k per kernel call; sums are parked between chunks
+  std::int64_t row_block = 0;       // rows of x per pass over the weights
+  std::int64_t col_blocks = 0;      // blocks of tile_cols output channels
+  std::int64_t k_block = 0;         // k per kernel call; sums are parked between chunks
   std::int64_t calls_per_pass = 0;  // (channel block, row tile) pairs of a full block of rows
 
   [[nodiscard]] bool empty() const noexcept { return calls_per_pass == 0; }

@@ -57,8 +57,8 @@ void quantize(const void* x, std::int64_t k, std::int8_t* codes, float* scale) {
   for (; i < k; i += 8) {
     top[0] = _mm256_max_epu32(top[0], magnitude_bits(load<kType>(x, i, k - i)));
   }
-  const std::uint32_t bits = largest(
-      _mm256_max_epu32(_mm256_max_epu32(top[0], top[1]), _mm256_max_epu32(top[2], top[3])));
+  const std::uint32_t bits =
+      largest(_mm256_max_epu32(_mm256_max_epu32(top[0], top[1]), _mm256_max_epu32(top[2], top[3])));
 
   const bool finite = bits < 0x7F800000U;
   *scale = epilogue::float_of(finite ? bits : epilogue::kNan32);

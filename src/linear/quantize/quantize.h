@@ -4,9 +4,9 @@
 //   a row of zeros: scale 0, codes 0; a row with a NaN or an infinity: scale NaN, codes 0.
 //
 // The row is read from memory once: the second walk over it, after its maximum is known, finds it
-// in the cache. The maximum is taken over the bits of |x| as integers, which order like the values and
-// put infinities and NaNs on top, so one maximum answers all three questions. The division is a true
-// one: x * (1 / scale) can differ in the last bit, which moves a code near a half.
+// in the cache. The maximum is taken over the bits of |x| as integers, which order like the values
+// and put infinities and NaNs on top, so one maximum answers all three questions. The division is a
+// true one: x * (1 / scale) can differ in the last bit, which moves a code near a half.
 #pragma once
 
 #include <cstdint>

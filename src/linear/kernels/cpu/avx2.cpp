@@ -32,8 +32,7 @@ constexpr std::int64_t kChunk = 2048;  // 6 rows x 2048 x 2 bytes = 24 KiB: half
 using WideRows = std::int16_t[kTileRows][kChunk + 32];
 
 /// wide[r, i] = x[r, i] for one chunk of k, padded to a pair with a zero.
-void widen_rows(const CpuTile& t, std::int64_t from, std::int64_t count,
-                WideRows& wide) {
+void widen_rows(const CpuTile& t, std::int64_t from, std::int64_t count, WideRows& wide) {
   for (int r = 0; r < t.rows; ++r) {
     const std::int8_t* x = t.x + r * t.x_stride_elems + from;
     std::int64_t i = 0;
@@ -48,14 +47,14 @@ void widen_rows(const CpuTile& t, std::int64_t from, std::int64_t count,
 
 /// acc[kRows, 16] += wide[kRows, 2 * pairs] * panel.
 template <int kRows>
-void accumulate(const WideRows& wide, const std::uint8_t* panel,
-                std::int64_t pairs, std::int32_t* acc) {
+void accumulate(const WideRows& wide, const std::uint8_t* panel, std::int64_t pairs,
+                std::int32_t* acc) {
   // Four sums a cycle retire at best; fewer than 4 rows x 2 vectors would wait on vpaddd's one
   // cycle of latency only, so single-row tiles need no second set of sums.
   __m256i sum[kRows * 2];
   unroll<kRows * 2>([&](auto i) QUOIN_INLINE {
-    sum[i] = _mm256_load_si256(reinterpret_cast<const __m256i*>(
-        acc + (i / 2) * kBlockCols + (i % 2) * 8));
+    sum[i] = _mm256_load_si256(
+        reinterpret_cast<const __m256i*>(acc + (i / 2) * kBlockCols + (i % 2) * 8));
   });
   for (std::int64_t p = 0; p < pairs; ++p, panel += kPanelCols * 2) {
     const auto* bytes = reinterpret_cast<const __m128i*>(panel);
@@ -70,13 +69,12 @@ void accumulate(const WideRows& wide, const std::uint8_t* panel,
     });
   }
   unroll<kRows * 2>([&](auto i) QUOIN_INLINE {
-    _mm256_store_si256(
-        reinterpret_cast<__m256i*>(acc + (i / 2) * kBlockCols + (i % 2) * 8), sum[i]);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(acc + (i / 2) * kBlockCols + (i % 2) * 8),
+                       sum[i]);
   });
 }
 
-using Accumulate = void (*)(const WideRows&, const std::uint8_t*,
-                            std::int64_t, std::int32_t*);
+using Accumulate = void (*)(const WideRows&, const std::uint8_t*, std::int64_t, std::int32_t*);
 constexpr Accumulate kAccumulate[kTileRows] = {accumulate<1>, accumulate<2>, accumulate<3>,
                                                accumulate<4>, accumulate<5>, accumulate<6>};
 

@@ -30,8 +30,7 @@ QUOIN_INLINE static inline __m256i avx512_bfloat16_from_float(__m512 value) {
   const __mmask16 nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
   const __m512i bits = _mm512_castps_si512(value);
   const __m512i even = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-  const __m512i rounded =
-      _mm512_add_epi32(bits, _mm512_add_epi32(even, _mm512_set1_epi32(0x7FFF)));
+  const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(even, _mm512_set1_epi32(0x7FFF)));
   const __m256i half = _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16));
   return _mm256_mask_blend_epi16(nan, half, _mm256_set1_epi16(epilogue::kNan16));
 }
@@ -83,8 +82,8 @@ static void avx512_write_tile(const CpuTile& t, int sums_stride) {
       const __m512 bias = _mm512_loadu_ps(t.bias + c);
       for (int r = 0; r < t.rows; ++r, sums += sums_stride, to += t.y_stride_bytes) {
         const __m512 scale_x = _mm512_set1_ps(t.scale_x[r]);
-        avx512_finish<kType>(to, mask, avx512_dequantise(_mm512_loadu_si512(sums), factor, scale_x,
-                                                         scale_w, bias));
+        avx512_finish<kType>(
+            to, mask, avx512_dequantise(_mm512_loadu_si512(sums), factor, scale_x, scale_w, bias));
       }
     }
   }

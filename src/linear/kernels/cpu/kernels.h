@@ -1,8 +1,8 @@
 // What a CPU backend is to the rest of quoin: three functions. Nothing here knows of planning.
 //
 // Weights arrive packed (linear/pack.h): blocks of `tile_cols` output channels, each block read
-// front to back. A kernel call computes one tile of the output over a chunk of K; the sums stay with
-// the caller between chunks, and the call with the last one writes the finished outputs.
+// front to back. A kernel call computes one tile of the output over a chunk of K; the sums stay
+// with the caller between chunks, and the call with the last one writes the finished outputs.
 #pragma once
 
 #include <cstdint>
@@ -23,11 +23,12 @@ struct CpuTile {
   int rows = 0;  // 1 .. the backend's tile_rows
   int cols = 0;  // 1 .. the backend's tile_cols
 
-  const std::uint8_t* weight = nullptr;     // the packed block, from this chunk on
-  const std::int32_t* row_sums = nullptr;   // [rows], sum over all k of x; unused without shift_weight
-  const float* scale_x = nullptr;           // [rows]; unused for int32 output
-  const float* scale_w = nullptr;           // [tile_cols], padded; unused for int32 output
-  const float* bias = nullptr;              // [tile_cols], padded; unused for int32 output
+  const std::uint8_t* weight = nullptr;  // the packed block, from this chunk on
+  const std::int32_t* row_sums =
+      nullptr;                     // [rows], sum over all k of x; unused without shift_weight
+  const float* scale_x = nullptr;  // [rows]; unused for int32 output
+  const float* scale_w = nullptr;  // [tile_cols], padded; unused for int32 output
+  const float* bias = nullptr;     // [tile_cols], padded; unused for int32 output
   float factor = 1.0F;
 
   void* y = nullptr;
@@ -35,7 +36,8 @@ struct CpuTile {
   DataType out_type = DataType::float16;
 
   // Where the weights of a later call lie: every kPrefetchSpan bytes of k, the kernel prefetches
-  // this many more 64-byte lines from there into the second-level cache. Never read, so any address.
+  // this many more 64-byte lines from there into the second-level cache. Never read, so any
+  // address.
   const std::uint8_t* prefetch = nullptr;
   int prefetch_lines = 0;
   bool prefetch_to_l1 = false;  // else to the second level

@@ -47,8 +47,7 @@ void store(const CpuTile& t, int r, int c, std::int32_t acc) {
     std::memcpy(to, &acc, 4);
     return;
   }
-  const float value =
-      epilogue::dequantise(acc, t.factor, t.scale_x[r], t.scale_w[c], t.bias[c]);
+  const float value = epilogue::dequantise(acc, t.factor, t.scale_x[r], t.scale_w[c], t.bias[c]);
   if (t.out_type == DataType::float32) {
     const float canonical = epilogue::canonical_float(value);
     std::memcpy(to, &canonical, 4);

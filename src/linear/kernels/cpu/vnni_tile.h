@@ -1,14 +1,14 @@
 // The int8 register tile for machines with vpdpbusd, written once for 256 and 512 bits.
 //
-// vpdpbusd multiplies unsigned by signed bytes and adds groups of four products to int32 lanes. Both
-// of our operands are signed, so the weights are packed with 128 added (pack.h), and
+// vpdpbusd multiplies unsigned by signed bytes and adds groups of four products to int32 lanes.
+// Both of our operands are signed, so the weights are packed with 128 added (pack.h), and
 //
 //   sum (w + 128) * x  =  sum w * x  +  128 * sum x
 //
 // the accumulators start at -128 * sum x of their row. The sums wrap modulo 2^32 on the way and are
-// exact at the end. Shifting the weights, not x, keeps the inner loop free of anything but loads and
-// vpdpbusd: x comes as 4-byte broadcasts straight from the caller's rows, unpacked. (Shifting x in
-// the loop instead, XOR 0x80 after every broadcast, is what oneDNN and FBGEMM pay for.)
+// exact at the end. Shifting the weights, not x, keeps the inner loop free of anything but loads
+// and vpdpbusd: x comes as 4-byte broadcasts straight from the caller's rows, unpacked. (Shifting x
+// in the loop instead, XOR 0x80 after every broadcast, is what oneDNN and FBGEMM pay for.)
 //
 // Layout of a block: for each group of 4 k, kVectors vectors; lane j of vector v holds the 4 bytes
 // of channel v * kLanes + j.
@@ -45,8 +45,8 @@ static void vnni_accumulate(const CpuTile& t) {
       });
     });
   } else {
-    unroll<kRows * kVectors>(
-        [&](auto i) QUOIN_INLINE { acc[i] = Isa::load(t.sums + i * Isa::kLanes); });
+    unroll<kRows * kVectors>([&](auto i)
+                                 QUOIN_INLINE { acc[i] = Isa::load(t.sums + i * Isa::kLanes); });
   }
   unroll<(kSets - 1) * kRows * kVectors>(
       [&](auto i) QUOIN_INLINE { acc[kRows * kVectors + i] = Isa::broadcast(0); });
@@ -101,9 +101,8 @@ static void vnni_accumulate(const CpuTile& t) {
 
   unroll<kRows * kVectors>([&](auto i) QUOIN_INLINE {
     Vec sum = acc[i];
-    unroll<kSets - 1>([&](auto s) QUOIN_INLINE {
-      sum = Isa::add(sum, acc[(s + 1) * kRows * kVectors + i]);
-    });
+    unroll<kSets - 1>(
+        [&](auto s) QUOIN_INLINE { sum = Isa::add(sum, acc[(s + 1) * kRows * kVectors + i]); });
     Isa::store(t.sums + i * Isa::kLanes, sum);
   });
 }
