@@ -209,6 +209,7 @@ struct Loop {
   bool trips_known = true;    // false: depends on loaded data, `trips` is 1
   bool trips_vary = false;    // with the program id: triangular work
   bool static_range = false;  // unrolled by the compiler
+  bool while_loop = false;    // not pipelined
   double executions = 0;      // of the body, per program: trips of all enclosing ones multiplied
   double carried_bytes = 0;   // float tiles that live across iterations (accumulators)
 };

@@ -12,7 +12,8 @@ namespace quoin::architect {
 // Names of tree-sitter-python's rules, fields and tokens; unlisted ones become `other`.
 #define QUOIN_PYTHON_RULES(X)                                                                      \
   X(module)                                                                                        \
-  X(block) X(expression_statement) X(assignment) X(augmented_assignment) X(named_expression) X(    \
+  X(block)                                                                                         \
+  X(expression_statement) X(assignment) X(augmented_assignment) X(named_expression) X(             \
       if_statement) X(elif_clause) X(else_clause) X(for_statement) X(while_statement)              \
       X(function_definition) X(decorated_definition) X(decorator) X(parameters) X(                 \
           lambda_parameters) X(default_parameter) X(typed_parameter) X(typed_default_parameter)    \
