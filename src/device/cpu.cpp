@@ -82,25 +82,43 @@ void read_identity(Cpu& cpu) {
   }
   cpu.brand = brand.data();
 }
-#endif
 
-std::int64_t cache_bytes([[maybe_unused]] int name) {
+/// Deterministic cache parameters, one sub-leaf a cache. Not sysconf: glibc gives the third level of
+/// a whole AMD socket, ten times what one core can reach.
+void read_caches(Cpu& cpu) {
+  const unsigned id = cpu.vendor == "AuthenticAMD" ? 0x8000001DU : 4U;
+  for (unsigned i = 0; i < 16; ++i) {
+    const Leaf l = leaf(id, i);
+    const unsigned kind = l.eax & 31U, level = (l.eax >> 5) & 7U;
+    if (kind == 0) break;
+    if (kind == 2) continue;  // instructions
+    const std::int64_t ways = (l.ebx >> 22) + 1, partitions = ((l.ebx >> 12) & 0x3FFU) + 1;
+    const std::int64_t line = (l.ebx & 0xFFFU) + 1, sets = std::int64_t{l.ecx} + 1;
+    const std::int64_t bytes = ways * partitions * line * sets;
+    if (level == 1) cpu.l1_bytes = bytes;
+    if (level == 2) cpu.l2_bytes = bytes;
+    if (level == 3) cpu.l3_bytes = bytes;
+  }
+}
+#else
+std::int64_t cache_bytes(int name) {
   const long bytes = sysconf(name);
   return bytes > 0 ? bytes : 0;
 }
+#endif
 
 Cpu detect() {
   Cpu cpu;
 #if defined(__x86_64__)
   read_identity(cpu);
   cpu.features = detect_features();
-#endif
-  cpu.usable_cpus = count_usable_cpus();
-#if defined(_SC_LEVEL1_DCACHE_SIZE)
+  read_caches(cpu);
+#elif defined(_SC_LEVEL1_DCACHE_SIZE)
   cpu.l1_bytes = cache_bytes(_SC_LEVEL1_DCACHE_SIZE);
   cpu.l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE);
   cpu.l3_bytes = cache_bytes(_SC_LEVEL3_CACHE_SIZE);
 #endif
+  cpu.usable_cpus = count_usable_cpus();
   return cpu;
 }
 

@@ -127,6 +127,12 @@ class Worker {
   alignas(64) std::int32_t sums_[kMaxSums];
 };
 
+/// The stride of a single row is never used and may be anything.
+std::int64_t row_stride_elems(const ConstTensor& t) { return t.shape[0] > 1 ? t.strides[0] : 0; }
+std::int64_t row_stride_bytes(const ConstTensor& t) {
+  return row_stride_elems(t) * size_of(t.type);
+}
+
 void run_product(const PreparedLayer& layer, const Product& product, int threads) noexcept {
   const Split split = split_product(*layer.backend, product.m, layer.n, layer.k);
   if (split.empty()) return;
@@ -146,7 +152,7 @@ void quantize_product(const Backend& backend, const ConstTensor& x, std::int8_t*
   const std::int64_t m = x.shape[0];
   parallel(static_cast<int>(std::clamp<std::int64_t>(m, 1, threads)), [&](int thread, int team) {
     const auto [begin, end] = share(m, thread, team);
-    const std::int64_t x_stride_bytes = x.strides[0] * size_of(x.type);
+    const std::int64_t x_stride_bytes = row_stride_bytes(x);
     for (std::int64_t row = begin; row < end; ++row) {
       float scale = 0;
       backend.kernels->quantize_row(static_cast<const char*>(x.data) + row * x_stride_bytes, x.type,
@@ -262,10 +268,10 @@ Status LinearLayer::run(const QuantizedRows& x, const Tensor& y,
     if (Status s = check_run(layer, x, y, options); !s) return s;
     Product product;
     product.x = static_cast<const std::int8_t*>(x.codes.data);
-    product.x_stride_elems = x.codes.strides[0];
+    product.x_stride_elems = row_stride_elems(x.codes);
     product.scale_x = x.scales ? static_cast<const char*>(x.scales->data) : nullptr;
     product.y = static_cast<char*>(y.data);
-    product.y_stride_bytes = y.strides[0] * size_of(y.type);
+    product.y_stride_bytes = row_stride_bytes(y);
     product.m = x.codes.shape[0];
     run_product(layer, product, options.threads);
     return {};
@@ -290,7 +296,7 @@ Status LinearLayer::run_dynamic(const ConstTensor& x, const Tensor& y,
     product.x_stride_elems = stride;
     product.scale_x = scales;
     product.y = static_cast<char*>(y.data);
-    product.y_stride_bytes = y.strides[0] * size_of(y.type);
+    product.y_stride_bytes = row_stride_bytes(y);
     product.m = m;
     run_product(layer, product, options.threads);
     return {};
