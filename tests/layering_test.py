@@ -52,7 +52,7 @@ FORBIDDEN = [
 # Libraries and where they may be used.
 LIBRARIES = [
     ("CLI/", ("cli/", "bench/")),  # programs, never the library
-    ("nlohmann/", ("cli/", "bench/", "src/architect/")),
+    ("nlohmann/", ("cli/", "bench/", "src/architect/", "tests/")),
     ("gtest/", ("tests/",)),
     ("omp.h", ("src/linear/parallel.h", "src/device/limits.cpp", "bench/", "tests/")),
     ("immintrin.h", ("src/linear/kernels/cpu/", "src/linear/quantize/", "bench/")),

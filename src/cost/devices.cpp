@@ -38,14 +38,16 @@ constexpr std::array<CpuDevice, 3> kCpus{{
         .last_model = 0x1F,
         .cores = 2,
         .vector_bits = 256,
-        .clock = gigahertz(3.4),
+        .clock = gigahertz(3.69),
         .l2 = mebibytes(1),
         .l3 = mebibytes(32),
-        .from_l2 = {gb(108), gb(216)},
-        .from_l3 = {gb(40), gb(80)},
-        .from_memory = {gb(32), gb(50)},
+        .from_l2 = {gb(112), gb(224)},
+        .from_l3 = {gb(90), gb(150)},
+        .from_memory = {gb(31), gb(35)},
         .stream_ahead = {kibibytes(0.5), kibibytes(12)},
-        .source = "measured",
+        .source = "measured 2026-11-21: a vpdpbusd register loop reaches 473 GOPS a core; one core "
+                  "reads 112 GB/s from L2, 96 from L3 (8 MiB; less the more neighbours share it), "
+                  "29-33 from memory, two 33-62",
     },
     {
         .name = "cpu-generic",
