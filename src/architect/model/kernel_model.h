@@ -327,6 +327,7 @@ struct Program {
   std::vector<ValueId> inputs;   // of forward
   std::vector<ValueId> outputs;  // returned, tuples flattened
   bool complete = false;         // forward ran to its return
+  bool matmul_tf32 = false;      // the document allows PyTorch TF32 for float32 products
 };
 
 struct NotUnderstood {

@@ -341,7 +341,12 @@ void Interpreter::set_attribute(const Val& object, Symbol name, const Val& value
     as<ClassObject>(object).body->set(name, value);
   } else if (object.is_tensor() && symbols.text(name) == "data" && value.is_tensor() &&
              recorder.phase == Recorder::Phase::running) {
-    misunderstood(line(), "a tensor's data was exchanged");
+    const bool same =
+        recorder.value(object.tensor()).storage == recorder.value(value.tensor()).storage;
+    if (!same) misunderstood(line(), "a tensor's data was exchanged");
+  } else if (object.is(ValKind::builtin) && symbols.text(name) == "allow_tf32" &&
+             as<BuiltinObject>(object).path == "torch.backends.cuda.matmul") {
+    recorder.program().matmul_tf32 = truth(value) == 1;
   }
 }
 
@@ -371,6 +376,10 @@ Val Interpreter::call_builtin(const std::string& path, Call& call) {
                  : made;
   } else if (module == "torch" || module.starts_with("torch.")) {
     known = call_torch(*this, last, call, result);
+  } else if (module == "einops" || module.starts_with("einops.")) {
+    const std::string name =
+        last == "rearrange" || last == "Rearrange" ? "rearrange" : "einops_" + std::string(last);
+    known = call_torch(*this, name, call, result);
   } else if (module == "math" || module == "np" || module.starts_with("np.")) {
     known = call_math(*this, last, call, result);
   } else if (module == "triton" || module.starts_with("triton.")) {
@@ -389,6 +398,7 @@ Val Interpreter::call_method(const Val& receiver, std::string_view name, Call& c
   switch (receiver.kind) {
     case ValKind::tensor: {
       Call with_self = call;
+      with_self.method = true;
       with_self.positional.insert(with_self.positional.begin(), receiver);
       known = call_torch(*this, name, with_self, result);
       break;

@@ -23,6 +23,7 @@ struct Call {
   std::vector<Val> positional;
   std::vector<std::pair<Symbol, Val>> keywords;
   int line = 0;
+  bool method = false;  // called as x.name(...), with x first
 };
 
 class Interpreter {
@@ -70,6 +71,11 @@ class Interpreter {
     arena_.push_back(std::move(made));
     return raw;
   }
+
+  /// Elements of small constant tensors (torch.tensor([2, 3]), linspace), by storage.
+  std::unordered_map<int, std::vector<double>> contents;
+  /// The elements of such a tensor, empty where they are not known.
+  [[nodiscard]] std::vector<double> contents_of(const Val& tensor) const;
 
   // Reading arguments
   [[nodiscard]] Val argument(const Call& call, std::size_t place, std::string_view name) const;

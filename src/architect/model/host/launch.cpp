@@ -183,13 +183,6 @@ Val launch(Interpreter& interpreter, const LauncherObject& launcher, const Call&
     interpreter.misunderstood(call.line, "the grid of '" + std::string(function.name) + "'");
   }
   if (grid[0] == 0 || grid[1] == 0 || grid[2] == 0) return null_val();  // nothing runs
-  for (const auto& [symbol, value] : bound) {
-    if (!value.known()) {
-      interpreter.misunderstood(call.line, "the argument '" +
-                                               std::string(interpreter.symbols.text(symbol)) +
-                                               "' of '" + std::string(function.name) + "'");
-    }
-  }
   Program& program = recorder.program();
   const std::uint64_t key = key_of(interpreter, function, bound, grid);
   int kernel_id = interpreter.known_kernel(key);

@@ -161,6 +161,22 @@ bool Interpreter::iterate(const Val& iterable, std::vector<Val>& items) {
   }
 }
 
+std::vector<double> Interpreter::contents_of(const Val& tensor) const {
+  if (!tensor.is_tensor()) return {};
+  const Value& value = recorder.value(tensor.tensor());
+  const auto found = contents.find(value.storage);
+  if (found == contents.end() || value.shape.size() > 1) return {};
+  std::vector<double> made;
+  const std::int64_t size = value.shape.empty() ? 1 : value.shape[0];
+  const std::int64_t stride = value.shape.empty() ? 0 : value.strides[0];
+  for (std::int64_t i = 0; i < size; ++i) {
+    const std::int64_t at = value.offset + i * stride;
+    if (at < 0 || at >= static_cast<std::int64_t>(found->second.size())) return {};
+    made.push_back(found->second[at]);
+  }
+  return made;
+}
+
 // --------------------------------------------------------------------------------- operators
 
 namespace {

@@ -10,6 +10,15 @@
 namespace quoin::architect {
 namespace {
 
+/// A tensor of one element where it is known.
+Val scalar_of(Interpreter& interpreter, const Val& value) {
+  const std::vector<double> held = interpreter.contents_of(value);
+  if (held.size() != 1) return value;
+  return is_float(interpreter.recorder.value(value.tensor()).type)
+             ? real_val(held[0])
+             : int_val(static_cast<std::int64_t>(held[0]));
+}
+
 Val to_integer(const Val& value) {
   if (value.is_integer()) return int_val(value.number);
   if (value.is(ValKind::real) && std::abs(value.real) < 9e18) {
@@ -67,6 +76,19 @@ Val make_range(Interpreter& interpreter, const Call& call) {
   if (bounds.size() == 3) made->step = bounds[2];
   if (made->step == 0) return unknown_val();
   Val value{ValKind::range};
+  value.object = made;
+  return value;
+}
+
+Val make_slice(Interpreter& interpreter, const Call& call) {
+  auto* made = interpreter.make<SliceObject>();
+  if (call.positional.size() == 1) made->end = call.positional[0];
+  if (call.positional.size() >= 2) {
+    made->begin = call.positional[0];
+    made->end = call.positional[1];
+  }
+  if (call.positional.size() >= 3) made->step = call.positional[2];
+  Val value{ValKind::slice};
   value.object = made;
   return value;
 }
@@ -276,9 +298,11 @@ bool call_objects(Interpreter& interpreter, std::string_view name, Call& call, V
 }  // namespace
 
 bool call_python(Interpreter& interpreter, std::string_view name, Call& call, Val& result) {
-  const Val first = call.positional.empty() ? unknown_val() : call.positional[0];
+  Val first = call.positional.empty() ? unknown_val() : call.positional[0];
+  if (first.is_tensor() && (name == "int" || name == "float"))
+    first = scalar_of(interpreter, first);
   if (name == "int")
-    result = first.known() ? to_integer(first) : unknown_val();
+    result = call.positional.empty() ? int_val(0) : to_integer(first);
   else if (name == "float")
     result = to_real(first);
   else if (name == "bool") {
@@ -298,6 +322,8 @@ bool call_python(Interpreter& interpreter, std::string_view name, Call& call, Va
     result = extreme(interpreter, call, Operator::greater);
   else if (name == "sum")
     result = sum_of(interpreter, call);
+  else if (name == "slice")
+    result = make_slice(interpreter, call);
   else if (name == "abs" || name == "round" || name == "pow" || name == "divmod") {
     if (name == "abs" && first.is_tensor()) return call_torch(interpreter, name, call, result);
     return call_math(interpreter, name, call, result);

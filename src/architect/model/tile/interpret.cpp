@@ -222,6 +222,7 @@ IndexId TileInterpreter::condition_of(const Tile& tile) {
 TileInterpreter::Flow TileInterpreter::run_if(NodeId statement) {
   const Tile condition = evaluate(tree_->child(statement, 0));
   const int known = truth(condition);
+  if (!condition.known()) lost(tree_->at(statement).line, "a branch on a value that is not known");
   const NodeId then_block = tree_->child(statement, 1);
   const NodeId else_block = tree_->child(statement, 2);
   if (known >= 0) return run_block(known == 1 ? then_block : else_block);
@@ -470,6 +471,7 @@ TileInterpreter::Flow TileInterpreter::run_while(NodeId statement) {
   if (loop < 0) return Flow::normal;
   const int outer = std::exchange(loop_, loop);
   const auto phis = enter_loop(loop, body);
+  kernel.loops[loop].while_loop = true;
   const Tile condition = evaluate(tree_->child(statement, 0));
   const Flow flow = run_block(body);
   exit_path_ = -1;

@@ -122,7 +122,7 @@ Tile TileInterpreter::load(const TileCall& call) {
     mask = checked ? &block_mask : nullptr;
   }
   if (!pointer.is(Tile::Kind::index) || !pointer.pointer) {
-    return pointer.known() ? lost(call.line, "a load from what is no pointer") : Tile();
+    return lost(call.line, "a load from an address that is not known");
   }
   const bool no_mask = mask == nullptr || mask->is(Tile::Kind::host);
   const int access = record_access(AccessKind::load, pointer, no_mask ? nullptr : mask, call.line);
@@ -161,7 +161,7 @@ Tile TileInterpreter::store(const TileCall& call) {
     mask = checked ? &block_mask : nullptr;
   }
   if (!pointer.is(Tile::Kind::index) || !pointer.pointer) {
-    return pointer.known() ? lost(call.line, "a store to what is no pointer") : Tile();
+    return lost(call.line, "a store to an address that is not known");
   }
   const bool no_mask = mask == nullptr || mask->is(Tile::Kind::host);
   record_access(AccessKind::store, pointer, no_mask ? nullptr : mask, call.line);
@@ -176,7 +176,7 @@ Tile TileInterpreter::atomic(const TileCall& call, std::string_view name) {
   const bool compare_swap = name == "cas";
   const Tile* mask = compare_swap ? nullptr : find(call, 2, "mask");
   if (!pointer.is(Tile::Kind::index) || !pointer.pointer) {
-    return pointer.known() ? lost(call.line, "an atomic on what is no pointer") : Tile();
+    return lost(call.line, "an atomic on an address that is not known");
   }
   const bool no_mask = mask == nullptr || mask->is(Tile::Kind::host);
   const int access =
@@ -241,6 +241,7 @@ Tile TileInterpreter::dot(const TileCall& call) {
   if (!is_float(made.result)) return index(graph.data(a.depends | b.depends), shape, made.result);
   Tile result = real(shape, made.result);
   result.depends = a.depends | b.depends;
+  result.product = kDotProduct;
   return result;
 }
 

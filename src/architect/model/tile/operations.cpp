@@ -229,6 +229,7 @@ Tile TileInterpreter::binary(Operator op, const Tile& a, const Tile& b, int line
     case Operator::add:
     case Operator::subtract: {
       const Tile& product = a.product == here ? a : b;
+      if (a.product == kDotProduct || b.product == kDotProduct) break;
       if (product.product == here && product.shape == shape) {
         held.mul -= count;
         held.fma += count;

@@ -17,6 +17,8 @@
 
 namespace quoin::architect {
 
+constexpr int kDotProduct = -2;  // added to an accumulator by the tensor cores for nothing
+
 struct TileShape {
   std::array<std::int64_t, kMaxTileDims> size{1, 1, 1, 1, 1};
   int rank = 0;
@@ -53,7 +55,7 @@ struct Tile {
   int access = -1;
   std::array<std::int8_t, kMaxTileDims> axis{0, 1, 2, 3, 4};
   bool computed = false, cast = false, transposed = false;
-  int product = -1;  // of a multiply not yet used: its context
+  int product = -1;  // of a multiply not yet used: its context; kDotProduct: of a dot
   std::shared_ptr<std::vector<Tile>> items;
 
   [[nodiscard]] bool known() const { return kind != Kind::unknown; }

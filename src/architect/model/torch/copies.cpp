@@ -160,13 +160,7 @@ bool moved(Torch& t, Val& result) {
 bool unfold(Torch& t, Val& result) {
   const ValueId x = t.tensor(0, "input");
   if (x < 0) return false;
-  if (t.arg(3, "step").is_integer() && t.value(x).shape.size() != 4) {
-    return call_torch(t.in, "unfold_view", t.call, result);
-  }
-  if (t.arg(3, "step").is_integer() && t.arg(1, "dimension").is_integer() &&
-      t.call.keywords.empty() && t.call.positional.size() == 4) {
-    return call_torch(t.in, "unfold_view", t.call, result);
-  }
+  if (t.call.method) return call_torch(t.in, "unfold_view", t.call, result);
   const Shape& from = t.value(x).shape;
   const Shape kernel = t.spread(1, "kernel_size", 2, 1);
   const Shape dilation = t.spread(2, "dilation", 2, 1);

@@ -7,6 +7,8 @@
 namespace quoin::architect {
 namespace {
 
+constexpr double kMaxContents = 512;  // elements of a constant tensor that are remembered
+
 enum class Filling : std::uint8_t { none, constant, random };
 
 Val made_tensor(Torch& t, Shape shape, Type type, Filling filling, std::string_view name) {
@@ -100,6 +102,14 @@ bool arange(Torch& t, Val& result) {
   if (!(size >= 0) || size > 1e12) return false;
   const Type type = t.type(SIZE_MAX, "dtype", real ? Type::float32 : Type::int64);
   result = made_tensor(t, {static_cast<std::int64_t>(size)}, type, Filling::constant, t.call.name);
+  if (size <= kMaxContents && t.call.name != "logspace" && t.call.name != "randperm") {
+    const bool two = t.call.positional.size() >= 2;
+    const double begin = two ? t.real(0, "start", 0) : 0;
+    const double step =
+        linear ? (t.real(1, "end", 0) - begin) / std::max(1.0, size - 1) : t.real(2, "step", 1);
+    std::vector<double>& held = t.in.contents[t.value(result.tensor()).storage];
+    for (double i = 0; i < size; ++i) held.push_back(begin + i * step);
+  }
   return true;
 }
 
@@ -125,6 +135,15 @@ bool from_data(Torch& t, Val& result) {
   Type type = Type::float32;
   nested_shape(data, shape, type, 0);
   result = made_tensor(t, shape, t.type(1, "dtype", type), Filling::constant, "tensor");
+  std::vector<Val> items = {data};
+  if (shape.size() > 1 || (shape.size() == 1 && !t.in.iterate(data, items))) return true;
+  if (shape.size() == 1) items = items_of(data);
+  std::vector<double> numbers;
+  for (const Val& item : items) {
+    if (!item.is_number() || static_cast<double>(items.size()) > kMaxContents) return true;
+    numbers.push_back(item.as_real());
+  }
+  t.in.contents[t.value(result.tensor()).storage] = std::move(numbers);
   return true;
 }
 

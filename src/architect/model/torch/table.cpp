@@ -15,7 +15,7 @@ const Table& table() {
     for (const auto rows :
          {creation_functions(), view_functions(), copy_functions(), elementwise_functions(),
           reduction_functions(), product_functions(), convolution_functions(), pooling_functions(),
-          norm_functions(), loss_functions(), gather_functions()}) {
+          norm_functions(), loss_functions(), gather_functions(), einops_functions()}) {
       for (const TorchRow& row : rows) all.emplace(row.name, row.handler);
     }
     return all;

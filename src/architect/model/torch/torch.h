@@ -32,8 +32,8 @@ Val fan_in_and_out(Interpreter& interpreter, const Val& weight);
 /// One call under way: its arguments read with defaults, its results made.
 class Torch {
  public:
-  Torch(Interpreter& interpreter, Call& call, bool in_place = false)
-      : in(interpreter), rec(interpreter.recorder), call(call), in_place(in_place) {}
+  Torch(Interpreter& interpreter, Call& made, bool writes_in_place = false)
+      : in(interpreter), rec(interpreter.recorder), call(made), in_place(writes_in_place) {}
 
   Interpreter& in;
   Recorder& rec;
@@ -96,6 +96,7 @@ std::span<const TorchRow> pooling_functions();
 std::span<const TorchRow> norm_functions();
 std::span<const TorchRow> loss_functions();
 std::span<const TorchRow> gather_functions();
+std::span<const TorchRow> einops_functions();
 /// Elementwise functions of one input, by name; null where unknown.
 bool call_unary(Torch& torch, std::string_view name, Val& result);
 

@@ -403,6 +403,23 @@ bool size(Torch& t, Val& result) {
   return true;
 }
 
+/// item and tolist: known for small constants alone.
+bool contents(Torch& t, Val& result) {
+  const ValueId x = t.tensor(0, "input");
+  const std::vector<double> held = t.in.contents_of(tensor_val(x));
+  const bool real = is_float(t.value(x).type);
+  std::vector<Val> items;
+  for (const double one : held) {
+    items.push_back(real ? real_val(one) : int_val(static_cast<std::int64_t>(one)));
+  }
+  result = unknown_val();
+  if (t.call.name == "tolist" && !items.empty())
+    result = t.in.list(std::move(items));
+  else if (t.call.name == "item" && items.size() == 1)
+    result = items[0];
+  return true;
+}
+
 bool question(Torch& t, Val& result) {
   const ValueId x = t.tensor(0, "input");
   if (x < 0) return false;
@@ -427,8 +444,64 @@ bool question(Torch& t, Val& result) {
     result = int_val(0);
   else if (name == "is_tensor")
     result = bool_val(true);
+  else if (name == "item" || name == "tolist")
+    return contents(t, result);
   else
-    result = unknown_val();  // item, tolist: what it holds
+    result = unknown_val();  // equal, allclose: what it holds
+  return true;
+}
+
+/// Contexts and settings that change no shape.
+bool nothing(Torch&, Val& result) {
+  result = null_val();
+  return true;
+}
+
+bool precision(Torch& t, Val& result) {
+  t.rec.program().matmul_tf32 = text_of(t.arg(0, "precision")) != "highest";
+  result = null_val();
+  return true;
+}
+
+bool device(Torch&, Val& result) {
+  result = {ValKind::device};
+  return true;
+}
+
+bool broadcast_shapes(Torch& t, Val& result) {
+  Shape shape;
+  for (std::size_t i = 0; i < t.call.positional.size(); ++i) {
+    Shape joined;
+    if (!broadcast(shape, t.integers(i, ""), joined)) return false;
+    shape = joined;
+  }
+  result = t.in.shape_val(shape);
+  return true;
+}
+
+bool broadcast_tensors(Torch& t, Val& result) {
+  Shape shape;
+  std::vector<Val> made;
+  for (const Val& value : t.call.positional) {
+    Shape joined;
+    if (!value.is_tensor() || !broadcast(shape, t.value(value.tensor()).shape, joined))
+      return false;
+    shape = joined;
+  }
+  for (const Val& value : t.call.positional) {
+    made.push_back(expanded(t, value.tensor(), shape, "broadcast"));
+  }
+  result = t.in.tuple(std::move(made));
+  return true;
+}
+
+bool promote(Torch& t, Val& result) {
+  Type type = Type::unknown;
+  for (const Val& value : t.call.positional) {
+    if (value.is(ValKind::dtype)) type = promoted(type, value.type());
+    if (value.is_tensor()) type = promoted(type, t.value(value.tensor()).type);
+  }
+  result = dtype_val(type);
   return true;
 }
 
@@ -489,6 +562,28 @@ constexpr TorchRow kRows[] = {
     {"equal", question},
     {"allclose", question},
     {"record_stream", same},
+    {"requires_grad_", same},
+    {"no_grad", nothing},
+    {"inference_mode", nothing},
+    {"enable_grad", nothing},
+    {"set_grad_enabled", nothing},
+    {"autocast", nothing},
+    {"manual_seed", nothing},
+    {"set_default_dtype", nothing},
+    {"set_default_device", nothing},
+    {"set_float32_matmul_precision", precision},
+    {"set_printoptions", nothing},
+    {"initial_seed", nothing},
+    {"set_num_threads", nothing},
+    {"device", device},
+    {"synchronize", nothing},
+    {"is_grad_enabled", nothing},
+    {"is_autocast_enabled", nothing},
+    {"broadcast_shapes", broadcast_shapes},
+    {"broadcast_tensors", broadcast_tensors},
+    {"promote_types", promote},
+    {"result_type", promote},
+    {"script", same},
     {"compile", same},
     {"unfold_view", unfold},
 };
