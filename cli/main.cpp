@@ -22,8 +22,12 @@ namespace quoin::cli {
 namespace {
 
 // In the order in which help, man page and completion show them.
-constexpr std::array kCommands = {&add_matmul, &add_quantize, &add_verify,     &add_bench,
-                                  &add_plan,   &add_devices,  &add_completion, &add_man};
+constexpr std::array kCommands = {&add_matmul,    &add_quantize,   &add_verify,
+                                  &add_bench,     &add_plan,
+#ifdef QUOIN_ARCHITECT  // a build without tree-sitter leaves it out
+                                  &add_architect,
+#endif
+                                  &add_devices,   &add_completion, &add_man};
 
 constexpr const char* kDescription =
     "INT8 linear layers, y = x * w^T with row-wise dequantisation and bias, on NumPy files.\n"

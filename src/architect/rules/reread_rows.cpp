@@ -1,0 +1,88 @@
+// reread-rows: a row read again that fits on the chip
+//
+// What: a kernel whose program loops over its row twice or more (statistics, then their use)
+// although the row is short enough to hold.
+//
+// Why it is slow: the second pass reads the row again from L2, or from memory where many
+// programs run at once.
+//
+// Estimate: loads once: the kernel with one pass over the bytes, priced by distinct bytes over
+// the streaming rate.
+//
+// Silent: rows over 64 KB per program, kernels whose second pass is free because they are
+// already at the bandwidth.
+//
+// Source: a row kernel that holds 4,096 halves reaches 96% of a pure copy (H100).
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "architect/rules/rules.h"
+#include "architect/rules/support.h"
+
+namespace quoin::architect::rule {
+
+Finding reread_rows(const Case& about) {
+  const Program& program = about.program();
+  Changed changed(about);
+  std::vector<std::string> kernels;
+  double before = 0, after = 0, row = 0;
+  for (OpId id : launches(program)) {
+    const Op& op = op_at(program, id);
+    const Kernel& kernel = *kernel_of(program, op);
+    if (!kernel.dots.empty() || kernel.reductions.empty() || device_share(about, id) < 0.04)
+      continue;
+    // Two loads of the same bytes in different loops.
+    double held = 0, moved = 0;
+    bool twice = false;
+    for (std::size_t i = 0; i < kernel.accesses.size(); ++i) {
+      const Access& a = kernel.accesses[i];
+      if (a.kind != AccessKind::load) {
+        moved += a.distinct_bytes;
+        continue;
+      }
+      bool again = false;
+      for (std::size_t j = 0; j < i; ++j) {
+        const Access& b = kernel.accesses[j];
+        again =
+            again || (b.kind == AccessKind::load && b.value == a.value && a.value >= 0 &&
+                      b.loop != a.loop && b.program_distinct_bytes == a.program_distinct_bytes &&
+                      a.program_distinct_bytes > 2048);
+      }
+      twice = twice || again;
+      if (again) held = std::max(held, a.program_distinct_bytes);
+      if (!again) moved += a.distinct_bytes;
+    }
+    if (!twice || held > 65536 || op.launch->programs < 2.0 * about.gpu.sms) continue;
+    const double was = changed.price(id).device.value;
+    const double best = moved / cost::stream_rate(about.gpu).value * 1.08 + 3e-6;
+    if (best > 0.92 * was) continue;
+    changed.device(id, cost::Seconds{best});
+    kernels.push_back(op_name(op));
+    if (was < before) continue;
+    before = was;
+    after = best;
+    row = held;
+  }
+  if (kernels.empty()) return Finding::refused("no kernel walks a short row twice");
+  Finding out;
+  out.applies = true;
+  out.after = changed.total();
+  out.effort = Effort::rework;
+  const std::string who = list_text(kernels);
+  out.text.bottleneck = fmt::format(
+      "Each program of {} walks its row of {} more than once: {} where one pass over the bytes "
+      "needs {}.",
+      who, bytes_text(row), milliseconds({before}), milliseconds({after}));
+  out.text.method =
+      "Load the row once, hold it in registers, and do the statistics and their use on what is "
+      "held.";
+  out.text.plan = fmt::format(
+      "In {} set the block to the next power of two of the row, load it once with a mask, reduce "
+      "the tile with `tl.sum` or `tl.max`, and store the result from the same tile. Use 8 "
+      "warps for rows above 2,048 elements.",
+      who);
+  return out;
+}
+
+}  // namespace quoin::architect::rule

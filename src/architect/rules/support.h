@@ -1,0 +1,63 @@
+// What rules share: questions to a case, changed prices, and names and numbers as text.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "architect/rules/rule.h"
+
+namespace quoin::architect {
+
+// ------------------------------------------------------------------------------ questions
+
+[[nodiscard]] const Op& op_at(const Program& program, OpId id);
+[[nodiscard]] const Kernel* kernel_of(const Program& program, const Op& op);
+[[nodiscard]] const Value* value_at(const Program& program, ValueId id);
+[[nodiscard]] double device_share(const Case& about, OpId op);  // of the device time
+[[nodiscard]] double device_time(const Case& about, OpId op);   // seconds, all executions
+[[nodiscard]] std::vector<OpId> launches(const Program& program);
+/// Copies, casts and elementwise steps over data that a call brings anew.
+[[nodiscard]] bool is_pointwise(const Op& op);
+/// A launch that only streams: no dots, and about as many outputs as inputs.
+[[nodiscard]] bool streams(const Program& program, const Op& op);
+/// The operation of the reference that this launch computes (same output, same weight), or -1.
+[[nodiscard]] OpId reference_of(const Case& about, OpId launch);
+[[nodiscard]] const Value* first_output(const Program& program, const Op& op);
+[[nodiscard]] double output_bytes(const Program& program, const Op& op);
+
+// --------------------------------------------------------------------------------- prices
+
+/// Changes to a program's operations; those untouched keep their price.
+class Changed {
+ public:
+  explicit Changed(const Case& about) : about_(about), ops_(about.current.ops) {}
+
+  void drop(OpId op);
+  void device(OpId op, cost::Seconds time);
+  void add_device(OpId op, cost::Seconds time);
+  void library(OpId op, cost::Seconds device, cost::Seconds host);
+  void kernel(OpId op, const cost::TiledKernel& kernel);
+
+  [[nodiscard]] cost::Seconds total() const;
+  [[nodiscard]] const OpPrice& price(OpId op) const { return ops_[static_cast<std::size_t>(op)]; }
+
+ private:
+  const Case& about_;
+  std::vector<OpPrice> ops_;
+};
+
+// ----------------------------------------------------------------------------------- text
+
+[[nodiscard]] std::string milliseconds(cost::Seconds time);  // "2.42 ms", "33 us"
+[[nodiscard]] std::string bytes_text(double bytes);          // "268 MB"
+[[nodiscard]] std::string percent(double share);             // "22%"
+[[nodiscard]] std::string times(double factor);              // "3.4x"
+[[nodiscard]] std::string shape_text(const Value& value);    // "float32[1024, 8192]"
+[[nodiscard]] std::string shape_only(const Value& value);    // "[1024, 8192]"
+[[nodiscard]] std::string value_name(const Program& program, ValueId id);
+[[nodiscard]] std::string op_name(const Op& op);  // "`conv2d_fwd_kernel` (line 31)"
+[[nodiscard]] std::string list_text(const std::vector<std::string>& names, std::size_t most = 3);
+[[nodiscard]] std::string count_text(double count);  // "6,144"
+
+}  // namespace quoin::architect
