@@ -4,17 +4,21 @@
 //   nvcc -std=c++20 -O3 -gencode=arch=compute_90a,code=sm_90a -Isrc -Iinclude \
 //       bench/cuda/bench.cu bench/cuda/no_peers.cu src/linear/kernels/cuda/*.cu \
 //       src/linear/quantize/cuda.cu -o bench
-//   ./bench [--json FILE] [--all] [--rounds R] [--top T] [MxNxK ...]
+//   ./bench [--json FILE] [--all] [--rounds R] [--rasters 4,8] [--top T] [MxNxK ...]
 //
 // CUDA-graph replays. Cold: the launches of a graph walk through operand sets that together exceed
-// twice the L2 cache. Hot: one set again and again. Candidates are interleaved round by round and
-// the median over the rounds is reported. Every result is first compared with any_shape's, bit for
-// bit.
+// twice the L2 cache. Hot: one set again and again. Candidates are interleaved round by round, in
+// another order each round, and the median over the rounds is reported. Large products run into the
+// card's power limit, and then a kernel's clock depends on what ran before it: there each timing
+// follows 50 ms of the same kernel, and only cold is measured. Every result is first compared with
+// any_shape's, bit for bit.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <numeric>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -100,6 +104,7 @@ struct Bench {
   cudaStream_t stream = nullptr;
   cudaEvent_t begin = nullptr, end = nullptr;
   int rounds = 15;
+  std::vector<int> rasters;  // to try for persistent kernels on large shapes, beside the default
 
   Bench() {
     must(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "stream");
@@ -126,10 +131,23 @@ struct Bench {
     must(cudaEventElapsedTime(&milliseconds, begin, end), "elapsed");
     if (record) t.microseconds.push_back(milliseconds * 1e3 / t.launches);
   }
-  void run(std::vector<Timed>& all) const {
-    for (auto& t : all) once(t, false);
-    for (int round = 0; round < rounds; ++round) {
-      for (auto& t : all) once(t, true);
+  /// `settle`: each timing follows that many milliseconds of the same graph.
+  void run(std::vector<Timed>& all, double settle = 0) const {
+    for (auto& t : all) once(t, true);
+    std::vector<std::size_t> order(all.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::mt19937 random(20261121);
+    std::vector<int> before(all.size());
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      before[i] = static_cast<int>(settle * 1e3 / (all[i].time() * all[i].launches));
+      all[i].microseconds.clear();
+    }
+    for (int round = 0; round < (settle > 0 ? 3 : rounds); ++round) {
+      std::shuffle(order.begin(), order.end(), random);
+      for (const std::size_t i : order) {
+        for (int j = 0; j < before[i]; ++j) must(cudaGraphLaunch(all[i].graph, stream), "settle");
+        once(all[i], true);
+      }
     }
     for (auto& t : all) must(cudaGraphExecDestroy(t.graph), "destroy");
   }
@@ -141,11 +159,26 @@ struct Shape {
 
 /// Whether a candidate is worth timing: its tile neither wastes nor repeats too much.
 bool sensible(const Config& c, const Shape& s) {
+  if (s.m >= 1024 && c.tile_a * c.tile_b < 128 * 128) return false;
   const int tile_x = c.swap ? c.tile_b : c.tile_a;
   if (c.swap) return s.m <= 64 && tile_x >= s.m && (tile_x <= 16 || tile_x <= 4 * s.m);
   if (c.persistent) return s.m >= 192;
   if (c.tile_a * c.tile_b >= 128 * 128) return s.m > 64;
   return s.m > 16 && s.m <= 1024;
+}
+
+double work_of(const Shape& s) {
+  return 2.0 * static_cast<double>(s.m) * static_cast<double>(s.n * s.k);
+}
+/// Whether the power limit is likely to be reached.
+bool is_large(const Shape& s) { return work_of(s) > 1.5e10; }
+double settle_of(const Shape& s) { return is_large(s) ? 50 : 0; }
+
+/// Launches in a cold graph: whole walks through the sets, about 5 ms of a large product.
+int cold_launches(const Shape& s, int sets) {
+  const int enough = is_large(s) ? static_cast<int>(std::clamp(5e-3 * 1.2e15 / work_of(s), 2.0, 100.0))
+                                 : 20;
+  return (enough + sets - 1) / sets * sets;
 }
 
 struct Row {
@@ -220,7 +253,7 @@ struct Contender {
   LaunchPlan plan{};
 };
 
-std::vector<Contender> contenders(const Shape& s, const Problem& p, bool all) {
+std::vector<Contender> contenders(const Bench& bench, const Shape& s, const Problem& p, bool all) {
   std::vector<Contender> list;
   for (const Candidate& c : sm90a_candidates()) {
     if (refusal(c.config, p) != nullptr || !(all || sensible(c.config, s))) continue;
@@ -229,8 +262,21 @@ std::vector<Contender> contenders(const Shape& s, const Problem& p, bool all) {
     list.push_back({name(c.config), true, [plan](const Problem& q, cudaStream_t stream) {
                       return launch(plan, q, stream);
                     }, plan});
+    for (const int raster : bench.rasters) {
+      if (!c.config.persistent || c.config.swap || s.m < 2048) continue;
+      plan.raster = raster / c.config.cluster_a;
+      list.push_back({name(c.config) + " g" + std::to_string(raster), true,
+                      [plan](const Problem& q, cudaStream_t stream) {
+                        return launch(plan, q, stream);
+                      }, plan});
+    }
   }
   for (const Peer& peer : peers()) {
+    int rows = 0, cols = 0;  // of its tile, where its name tells
+    if (s.m >= 1024 && std::sscanf(peer.name.c_str(), "%*s %dx%d", &rows, &cols) == 2 &&
+        rows * cols < 128 * 128) {
+      continue;
+    }
     if (peer.applies(p)) list.push_back({peer.name, false, peer.call, {}});
   }
   return list;
@@ -253,7 +299,7 @@ std::vector<Row> measure_dynamic(const Bench& bench, const Shape& s, const Opera
     return launch_quantize(q, stream, dependent);
   };
   std::vector<Timed> timed;
-  const int cold = (20 + operands.sets - 1) / operands.sets * operands.sets;
+  const int cold = cold_launches(s, operands.sets);
   timed.push_back(bench.capture("quantise", cold, [&](int i) {
     return quantise(i % operands.sets, bench.stream, false);
   }));
@@ -266,7 +312,7 @@ std::vector<Row> measure_dynamic(const Bench& bench, const Shape& s, const Opera
       return launch(fastest.plan, operands.problem(s, set), bench.stream, dependent);
     }));
   }
-  bench.run(timed);
+  bench.run(timed, settle_of(s));
   cudaFree(halves);
   std::vector<Row> rows;
   for (const Timed& t : timed) rows.push_back({t.name, t.time(), 0, true, true});
@@ -282,7 +328,7 @@ std::vector<Row> measure(const Bench& bench, const Shape& s, bool all) {
 
   std::vector<Row> rows;
   std::vector<Timed> timed;
-  const std::vector<Contender> list = contenders(s, reference, all);
+  const std::vector<Contender> list = contenders(bench, s, reference, all);
   for (const Contender& c : list) {
     must(cudaMemset(operands.y, 0xA5, operands.bytes_y), "memset");
     const cudaError_t error = c.call(operands.problem(s, 0), nullptr);
@@ -293,20 +339,19 @@ std::vector<Row> measure(const Bench& bench, const Shape& s, bool all) {
     }
     must(cudaDeviceSynchronize(), c.name.c_str());
     rows.push_back({c.name, 0, 0, c.ours, operands.count_wrong() == 0});
-    const double work = 2.0 * static_cast<double>(s.m) * static_cast<double>(s.n * s.k);
-    const int enough = work > 1e11 ? 2 : 20;
-    const int cold = (enough + operands.sets - 1) / operands.sets * operands.sets;
-    timed.push_back(bench.capture(c.name, cold, [&](int i) {
+    timed.push_back(bench.capture(c.name, cold_launches(s, operands.sets), [&](int i) {
       return c.call(operands.problem(s, i % operands.sets), bench.stream);
     }));
-    timed.push_back(bench.capture(c.name, enough, [&](int) {
+    if (is_large(s)) continue;
+    timed.push_back(bench.capture(c.name, 20, [&](int) {
       return c.call(operands.problem(s, 0), bench.stream);
     }));
   }
-  bench.run(timed);
+  bench.run(timed, settle_of(s));
+  const std::size_t kinds = is_large(s) ? 1 : 2;
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    rows[i].cold = timed[2 * i].time();
-    rows[i].hot = timed[2 * i + 1].time();
+    rows[i].cold = timed[kinds * i].time();
+    if (kinds == 2) rows[i].hot = timed[kinds * i + 1].time();
   }
   std::stable_sort(rows.begin(), rows.end(),
                    [](const Row& a, const Row& b) { return a.cold < b.cold; });
@@ -382,6 +427,10 @@ int main(int argc, char** argv) {
       bench.rounds = std::atoi(argv[++i]);
     } else if (argument == "--top" && i + 1 < argc) {
       top = static_cast<std::size_t>(std::atoi(argv[++i]));
+    } else if (argument == "--rasters" && i + 1 < argc) {  // in tiles: 4,8,16
+      for (const char* at = argv[++i]; *at != 0; at += *at == ',') {
+        bench.rasters.push_back(static_cast<int>(std::strtol(at, const_cast<char**>(&at), 10)));
+      }
     } else if (argument == "--all") {
       all = true;
     } else if (std::sscanf(argv[i], "%lldx%lldx%lld", &m, &n, &k) == 3) {

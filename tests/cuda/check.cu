@@ -5,6 +5,9 @@
 //   nvcc -std=c++20 -O3 -gencode=arch=compute_90a,code=sm_90a -Isrc -Iinclude \
 //       tests/cuda/check.cu src/linear/kernels/cuda/*.cu -o check && ./check [--quick | --huge]
 //
+// (src/linear/kernels/cuda/sm80.cu with -gencode=arch=compute_80,code=compute_80 instead, to test
+// the PTX that later cards run.)
+//
 // The sums come from a one-thread-per-output loop on the GPU that is itself checked against a CPU
 // loop; scales, bias and rounding are done on the CPU by linear/epilogue.h.
 #include <algorithm>
@@ -68,6 +71,7 @@ constexpr Case kCases[] = {
     {16, 512, 16384, 0, 0, Data::lowest},    {513, 2050, 640},      {1000, 3000, 256},
     {1, 1, 1},          {5, 3, 2},           {1, 8192, 128},        {1500, 2304, 1152, 0, 8},
     {40, 40000, 256},   {2500, 72, 512},     {100, 130, 300, 1, 1}, {33, 17, 1, 1},
+    {129, 131, 1020, 4},  {31, 65, 36, 4},     {7, 5, 0},          {300, 257, 131071, 1, 3},
 };
 
 constexpr DataType kOutTypes[] = {DataType::float16, DataType::bfloat16, DataType::float32,
@@ -237,6 +241,8 @@ void check_case(const Case& c, int index, std::mt19937& random, bool quick, Tall
     const auto count = [&](bool ok) { ++(ok ? tally.passed : tally.failed); };
     count(matches(p, expected, y, kFill, label + "any_shape",
                   [](const Problem& q) { return launch_any(q, nullptr); }));
+    count(matches(p, expected, y, kFill, label + "sm80",
+                  [](const Problem& q) { return launch_sm80(q, nullptr); }));
     for (const Candidate& candidate : sm90a_candidates()) {
       if (refusal(candidate.config, p) != nullptr) {
         ++tally.refused;

@@ -50,7 +50,8 @@ float value_of(std::int64_t row, std::int64_t i, std::mt19937& random) {
     case 4: return x * 1e-7F;                           // float16 subnormals
     case 5: return static_cast<float>(random() % 255) - 127.0F;  // many exact halves below
     case 6: return i % 2 == 0 ? 254.0F : static_cast<float>(random() % 509) - 254.0F;
-    default: return x;
+    case 7: return x * (i % 2 == 0 ? 1e-39F : 1e-36F);  // float32 and bfloat16 subnormals
+    default: return row % 16 < 8 ? x : x * 1e30F;
   }
 }
 

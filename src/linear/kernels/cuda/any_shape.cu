@@ -1,40 +1,14 @@
-// The slow path: every shape, stride and alignment that the sm90a kernels refuse. One output a
-// thread, bytes staged through shared memory, dp4a. Correct, not fast.
+// The plainest kernel, which the tests and the benchmark compare the others with: every shape,
+// stride and alignment, one output a thread, bytes staged through shared memory, dp4a.
 #include <algorithm>
 
-#include "linear/epilogue.h"
-#include "linear/kernels/cuda/kernels.h"
+#include "linear/kernels/cuda/plain_finish.cuh"
 
 namespace quoin::cuda {
 namespace {
 
 constexpr int kTile = 16;   // outputs along M and N of a CTA, one a thread
 constexpr int kDepth = 64;  // bytes of K staged at a time
-
-__device__ float bias_of(const Problem& p, std::int64_t n) {
-  if (p.bias == nullptr) return 0.0F;
-  if (p.bias_type == DataType::float32) return static_cast<const float*>(p.bias)[n];
-  const std::uint16_t bits = static_cast<const std::uint16_t*>(p.bias)[n];
-  return p.bias_type == DataType::float16 ? epilogue::float_from_half(bits)
-                                          : epilogue::float_from_bfloat16(bits);
-}
-
-__device__ void store(const Problem& p, std::int64_t m, std::int64_t n, int sum) {
-  const std::int64_t at = m * p.y_stride_elems + n;
-  if (p.out_type == DataType::int32) {
-    static_cast<int*>(p.y)[at] = sum;
-    return;
-  }
-  const float y =
-      epilogue::dequantise(sum, p.factor, p.scale_x[m], p.scale_w[n], bias_of(p, n));
-  if (p.out_type == DataType::float32) {
-    static_cast<float*>(p.y)[at] = epilogue::canonical_float(y);
-  } else {
-    static_cast<std::uint16_t*>(p.y)[at] = p.out_type == DataType::float16
-                                               ? epilogue::half_from_float(y)
-                                               : epilogue::bfloat16_from_float(y);
-  }
-}
 
 __global__ void __launch_bounds__(kTile * kTile) any_shape_linear(const Problem p) {
   // + 4 bytes a row, so that rows start in different banks.
@@ -61,7 +35,10 @@ __global__ void __launch_bounds__(kTile * kTile) any_shape_linear(const Problem 
       }
     }
     const std::int64_t m = m0 + threadIdx.y, n = n0 + threadIdx.x;
-    if (m < p.m && n < p.n) store(p, m, n, sum);
+    if (m >= p.m || n >= p.n) continue;
+    const bool scaled = p.out_type != DataType::int32;
+    store(p, m, n, sum, scaled ? p.scale_x[m] : 0.0F, scaled ? p.scale_w[n] : 0.0F,
+          scaled ? bias_of(p, n) : 0.0F);
   }
 }
 

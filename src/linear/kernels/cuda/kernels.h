@@ -17,6 +17,7 @@
 #include <span>
 #include <string>
 
+#include "linear/kernels/cuda/sm90a_config.h"
 #include "quoin/tensor.h"
 
 namespace quoin::cuda {
@@ -37,44 +38,10 @@ struct Problem {
   float factor = 1.0F;
 };
 
-/// One sm90a kernel. "A" is the operand on wgmma's M side (64 rows an instruction) and "B" the one
-/// on its N side (8 to 256): x and w, or w and x where `swap` is set.
-struct Config {
-  bool swap;          // the weights are A: few tokens fill a narrow B without waste
-  int tile_a;         // rows of A in a tile, 64 to a wgmma
-  int tile_b;         // rows of B in a tile
-  int warpgroups;     // that share a tile's rows of A
-  int split_k;        // CTAs of a cluster that share a tile, each with a slice of K
-  int cluster_a = 1;  // neighbouring A tiles in a cluster: they share each load of B
-  int cluster_b = 1;  // neighbouring B tiles in a cluster: they share each load of A
-  int stages;         // depth of the ring of 128-byte K blocks
-  int chains = 1;     // sums a thread that take turns: a wgmma waits for the last on the same sum
-  int ctas = 1;       // that should fit on one SM together
-  bool ping_pong = false;   // each warpgroup has tiles of its own: one stores, one multiplies
-  bool persistent = false;  // as many clusters as fit walk over the tiles; else one tile each
-
-  /// Rows of A that one warpgroup multiplies.
-  [[nodiscard]] constexpr int warpgroup_rows() const {
-    return ping_pong ? tile_a : tile_a / warpgroups;
-  }
-  /// 32-bit sums that a math thread holds.
-  [[nodiscard]] constexpr int sums() const { return warpgroup_rows() * tile_b / 128 * chains; }
-  /// From 128 sums on the loading warp brings three idle ones, to lend its registers (setmaxnreg
-  /// works on whole warpgroups; without, 9 warps get 168 registers each and the sums spill).
-  [[nodiscard]] constexpr bool lends_registers() const { return sums() >= 128; }
-  [[nodiscard]] constexpr int threads() const {
-    return warpgroups * 128 + (lends_registers() ? 128 : 32);
-  }
-  [[nodiscard]] constexpr int cluster() const { return split_k * cluster_a * cluster_b; }
-};
-
-/// "x128 w64 k4": tile rows of x and w, split of K, then cluster and stages.
-[[nodiscard]] std::string name(const Config& config);
-
 struct Candidate {
   Config config;
   const void* kernel_16;  // for 16-bit output
-  const void* kernel_32;
+  const void* kernel_32;  // null where it does not fit
   int shared_bytes;
 };
 
@@ -99,7 +66,11 @@ struct LaunchPlan {
 [[nodiscard]] cudaError_t launch(const LaunchPlan& plan, const Problem& problem,
                                  cudaStream_t stream, bool dependent = false);
 
-/// The slow path: any shape, stride and alignment, no tensor cores.
+/// The sm80 kernel (mma.sync, cp.async): any card from Ampere on, and every shape, stride and
+/// alignment; what the sm90a kernels refuse goes here. Rows on 16-byte boundaries are fastest.
+[[nodiscard]] cudaError_t launch_sm80(const Problem& problem, cudaStream_t stream);
+
+/// The plainest kernel, to compare the others with: any shape, no tensor cores, slow.
 [[nodiscard]] cudaError_t launch_any(const Problem& problem, cudaStream_t stream);
 
 }  // namespace quoin::cuda

@@ -1,7 +1,8 @@
-// The sm90a kernels that are built, by the range they are for. docs/sm90a.md has their times.
+// The sm90a kernels that are built, by the range they are for. docs/sm90a.md has their times and
+// what was tried beside them.
 #pragma once
 
-#include "linear/kernels/cuda/kernels.h"
+#include "linear/kernels/cuda/sm90a_config.h"
 
 namespace quoin::cuda {
 
@@ -12,63 +13,56 @@ namespace quoin::cuda {
 inline constexpr Config kDecodeConfigs[] = {
     {.swap = true, .tile_a = 64, .tile_b = 8, .warpgroups = 1, .split_k = 2, .stages = 10,
      .chains = 4, .ctas = 2},
-    {.swap = true, .tile_a = 64, .tile_b = 8, .warpgroups = 1, .split_k = 1, .stages = 10,
-     .chains = 4, .ctas = 2},
     {.swap = true, .tile_a = 64, .tile_b = 16, .warpgroups = 1, .split_k = 2, .stages = 10,
-     .chains = 4, .ctas = 2},
-    {.swap = true, .tile_a = 64, .tile_b = 16, .warpgroups = 1, .split_k = 1, .stages = 10,
      .chains = 4, .ctas = 2},
     {.swap = true, .tile_a = 64, .tile_b = 16, .warpgroups = 1, .split_k = 2, .stages = 20,
      .chains = 4, .persistent = true},
-    {.swap = true, .tile_a = 128, .tile_b = 16, .warpgroups = 2, .split_k = 2, .stages = 5,
-     .chains = 4, .ctas = 2},
-    {.swap = true, .tile_a = 128, .tile_b = 16, .warpgroups = 2, .split_k = 4, .stages = 5,
-     .chains = 4, .ctas = 2},
     {.swap = true, .tile_a = 64, .tile_b = 32, .warpgroups = 1, .split_k = 2, .stages = 8,
      .chains = 2, .ctas = 2},
     {.swap = true, .tile_a = 64, .tile_b = 64, .warpgroups = 1, .split_k = 2, .stages = 12},
 };
 
 // Few tiles: what counts is how soon all loads are in flight and how little follows the last one.
+// Odd widths make the number of tiles come close to the number of SMs.
 inline constexpr Config kMiddleConfigs[] = {
-    {.swap = false, .tile_a = 64, .tile_b = 32, .warpgroups = 1, .split_k = 1, .stages = 16},
     {.swap = false, .tile_a = 64, .tile_b = 64, .warpgroups = 1, .split_k = 1, .stages = 12},
-    {.swap = false, .tile_a = 64, .tile_b = 64, .warpgroups = 1, .split_k = 1, .cluster_a = 2,
-     .stages = 12},
     {.swap = false, .tile_a = 64, .tile_b = 64, .warpgroups = 1, .split_k = 1, .stages = 6,
      .ctas = 2},
     {.swap = false, .tile_a = 64, .tile_b = 64, .warpgroups = 1, .split_k = 2, .stages = 8},
-    {.swap = false, .tile_a = 64, .tile_b = 64, .warpgroups = 1, .split_k = 2, .cluster_a = 2,
-     .cluster_b = 2, .stages = 6, .ctas = 2},
+    {.swap = false, .tile_a = 64, .tile_b = 96, .warpgroups = 1, .split_k = 1, .stages = 10},
+    {.swap = false, .tile_a = 64, .tile_b = 112, .warpgroups = 1, .split_k = 1, .stages = 4,
+     .ctas = 2},
     {.swap = false, .tile_a = 64, .tile_b = 128, .warpgroups = 1, .split_k = 1, .stages = 8},
     {.swap = false, .tile_a = 128, .tile_b = 64, .warpgroups = 2, .split_k = 1, .stages = 8},
-    {.swap = false, .tile_a = 128, .tile_b = 64, .warpgroups = 1, .split_k = 1, .stages = 8},
     {.swap = false, .tile_a = 128, .tile_b = 64, .warpgroups = 2, .split_k = 2, .stages = 8},
-    {.swap = false, .tile_a = 128, .tile_b = 64, .warpgroups = 2, .split_k = 4, .stages = 3,
-     .chains = 2, .ctas = 2},
+    {.swap = false, .tile_a = 128, .tile_b = 64, .warpgroups = 2, .split_k = 4, .stages = 4},
+    {.swap = false, .tile_a = 128, .tile_b = 96, .warpgroups = 2, .split_k = 1, .stages = 7},
     {.swap = false, .tile_a = 128, .tile_b = 128, .warpgroups = 2, .split_k = 1, .stages = 6},
-    {.swap = false, .tile_a = 128, .tile_b = 128, .warpgroups = 2, .split_k = 1, .cluster_a = 2,
-     .stages = 6},
     {.swap = false, .tile_a = 128, .tile_b = 128, .warpgroups = 1, .split_k = 1, .stages = 3,
      .ctas = 2},
 };
 
-// Many tiles: the tensor cores are the limit.
+// Many tiles: the tensor cores are the limit, and how fast L2 feeds an SM (about 60 bytes a cycle;
+// 128x128 wants 64, 128x192 53, 128x256 48), and the card's power.
 inline constexpr Config kLargeConfigs[] = {
+    {.swap = false, .tile_a = 64, .tile_b = 128, .warpgroups = 2, .split_k = 1, .stages = 8,
+     .ping_pong = true, .persistent = true},
+    {.swap = false, .tile_a = 64, .tile_b = 256, .warpgroups = 2, .split_k = 1, .stages = 5,
+     .ping_pong = true, .persistent = true},
+    {.swap = false, .tile_a = 128, .tile_b = 128, .warpgroups = 2, .split_k = 1, .stages = 6,
+     .ping_pong = true, .persistent = true},
+    {.swap = false, .tile_a = 128, .tile_b = 128, .warpgroups = 2, .split_k = 1, .cluster_a = 2,
+     .stages = 6, .ping_pong = true, .persistent = true},
+    {.swap = false, .tile_a = 128, .tile_b = 192, .warpgroups = 2, .split_k = 1, .stages = 5,
+     .ping_pong = true, .persistent = true},
+    {.swap = false, .tile_a = 128, .tile_b = 192, .warpgroups = 2, .split_k = 1, .cluster_a = 2,
+     .stages = 5, .ping_pong = true, .persistent = true},
     {.swap = false, .tile_a = 128, .tile_b = 256, .warpgroups = 2, .split_k = 1, .stages = 4,
      .persistent = true},
     {.swap = false, .tile_a = 128, .tile_b = 256, .warpgroups = 2, .split_k = 1, .cluster_a = 2,
      .stages = 4, .persistent = true},
     {.swap = false, .tile_a = 256, .tile_b = 128, .warpgroups = 2, .split_k = 1, .cluster_b = 2,
      .stages = 4, .persistent = true},
-    {.swap = false, .tile_a = 256, .tile_b = 128, .warpgroups = 2, .split_k = 1, .cluster_a = 2,
-     .stages = 4, .persistent = true},
-    {.swap = false, .tile_a = 128, .tile_b = 128, .warpgroups = 2, .split_k = 1, .stages = 6,
-     .ping_pong = true, .persistent = true},
-    {.swap = false, .tile_a = 128, .tile_b = 128, .warpgroups = 2, .split_k = 1, .cluster_a = 2,
-     .stages = 6, .ping_pong = true, .persistent = true},
-    {.swap = false, .tile_a = 128, .tile_b = 128, .warpgroups = 2, .split_k = 1, .cluster_b = 2,
-     .stages = 6, .ping_pong = true, .persistent = true},
 };
 
 // clang-format on

@@ -20,8 +20,9 @@ struct Scales {
 
   const Params& p;
   float scale_a[kRows], scale_b[kFetch];
-  std::uint32_t bias_a[kRows], bias_b[kFetch];  // bits as loaded
-  float* shared_b = nullptr;                    // [tile_b][2]: scale, bias
+  // Bits as loaded, or float32 once `settle` has been called.
+  std::uint32_t bias_a[kC.swap ? kRows : 1], bias_b[kC.swap ? 1 : kFetch];
+  float* shared_b = nullptr;  // [tile_b][2]: scale, bias
 
   __device__ explicit Scales(const Params& params) : p(params) {}
 
@@ -33,10 +34,14 @@ struct Scales {
     return p.bias_type == DataType::float32 ? __ldg(static_cast<const std::uint32_t*>(p.bias) + n)
                                             : __ldg(static_cast<const std::uint16_t*>(p.bias) + n);
   }
-  __device__ float bias_value(std::uint32_t bits) const {
-    if (p.bias_type == DataType::float32) return __uint_as_float(bits);
-    return p.bias_type == DataType::float16 ? ptx::half_to_float(bits)
-                                            : epilogue::float_from_bfloat16(bits);
+  template <int kCount>
+  __device__ void convert(std::uint32_t (&bits)[kCount]) const {
+    if (p.bias_type == DataType::float32) return;
+    const bool half = p.bias_type == DataType::float16;
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      bits[i] = half ? __float_as_uint(ptx::half_to_float(bits[i])) : bits[i] << 16;
+    }
   }
 
   /// Starts the loads; nothing here needs what they bring, so they land during the multiplication.
@@ -46,7 +51,7 @@ struct Scales {
     for (int i = 0; i < kRows; ++i) {
       const int row = row_a + i / 2 * 64 + i % 2 * 8;
       scale_a[i] = load_scale(p.scale_a, row, p.rows_a);
-      bias_a[i] = kC.swap ? load_bias(row, p.rows_a) : 0;
+      if (kC.swap) bias_a[i] = load_bias(row, p.rows_a);
     }
     const int end = min(p.rows_b, row_b + kC.tile_b);
 #pragma unroll
@@ -54,17 +59,19 @@ struct Scales {
       const int row = row_b + (kShared ? i * 128 + thread
                                        : (first_group + i / 2) * 8 + thread % 4 * 2 + i % 2);
       scale_b[i] = load_scale(p.scale_b, row, end);
-      bias_b[i] = kC.swap ? 0 : load_bias(row, end);
+      if (!kC.swap) bias_b[i] = load_bias(row, end);
     }
   }
-  /// Hands the B side round the warpgroup. The first barrier: the last tile's are no longer read.
-  __device__ void share(int thread, int warpgroup) {
+  /// Waits for what `fetch` has started and hands the B side round the warpgroup. The first
+  /// barrier: the last tile's are no longer read.
+  __device__ void settle(int thread, int warpgroup) {
+    kC.swap ? convert(bias_a) : convert(bias_b);
     if constexpr (kShared) {
       if (kC.persistent) ptx::named_barrier(warpgroup + 1, 128);
 #pragma unroll
       for (int i = 0; i < kFetch; ++i) {
         if (kC.tile_b % 128 == 0 || i * 128 + thread < kC.tile_b) {
-          const float bias = kC.swap ? 0.0F : bias_value(bias_b[i]);
+          const float bias = kC.swap ? 0.0F : __uint_as_float(bias_b[i]);
           reinterpret_cast<float2*>(shared_b)[i * 128 + thread] = {scale_b[i], bias};
         }
       }
@@ -74,13 +81,16 @@ struct Scales {
   /// Scale and bias of a thread's two columns of its group g, which start at `column` of the tile.
   __device__ float4 pair_of(int g, int column) const {
     if constexpr (kShared) return reinterpret_cast<const float4*>(shared_b)[column / 2];
-    return {scale_b[2 * g], bias_value(bias_b[2 * g]), scale_b[2 * g + 1],
-            bias_value(bias_b[2 * g + 1])};
+    if constexpr (kC.swap) return {scale_b[2 * g], 0.0F, scale_b[2 * g + 1], 0.0F};
+    return {scale_b[2 * g], __uint_as_float(bias_b[2 * g]), scale_b[2 * g + 1],
+            __uint_as_float(bias_b[2 * g + 1])};
   }
   __device__ float value(int sum, int i, float scale_of_b, float bias_of_b) const {
-    return kC.swap
-               ? epilogue::dequantise(sum, p.factor, scale_of_b, scale_a[i], bias_value(bias_a[i]))
-               : epilogue::dequantise(sum, p.factor, scale_a[i], scale_of_b, bias_of_b);
+    if constexpr (kC.swap) {
+      return epilogue::dequantise(sum, p.factor, scale_of_b, scale_a[i],
+                                  __uint_as_float(bias_a[i]));
+    }
+    return epilogue::dequantise(sum, p.factor, scale_a[i], scale_of_b, bias_of_b);
   }
   /// Two neighbouring outputs of row i, packed in the 16-bit output type.
   __device__ std::uint32_t packed(const int* sums, int i, float4 b, bool half) const {
@@ -174,55 +184,81 @@ __device__ __forceinline__ void store_direct(const Params& p, const Scales<kC>& 
   }
 }
 
-/// A warp's 16-bit outputs by way of its own shared memory, 16 rows of 64 columns at a time, so
+/// A warp's 16-bit outputs by way of its own shared memory, in panels of 16 rows of 64 columns, so
 /// that eight lanes write a row's 128 bytes. Each 16-byte chunk of a row lies at chunk ^ (row % 8),
 /// which keeps matrices going in and rows coming out off the same banks. No other warp takes part.
 /// Bulk stores (TMA) of a warpgroup's panels took as long and clip rows to 16 bytes, not to
 /// elements.
+///
+/// While the other warpgroup multiplies, an access to shared memory takes 300 to 500 cycles. So all
+/// of a step's are started together, and the next panel's scales before this one is stored: one
+/// after the other they took 8,700 cycles a 128x128 tile, more than its multiplication.
 template <Config kC, int kBlocks, int kRegisters>
 __device__ __forceinline__ void store_panels(const Params& p, const Scales<kC>& scales,
                                              const int (&sums)[kBlocks][kRegisters], int row_a,
-                                             int row_b, int lane, std::uint8_t* panel) {
+                                             int row_b, int lane, std::uint8_t* panels) {
+  constexpr int kAtOnce = Layout<kC>::kPanelsAtOnce, kPanels = kRegisters / 32;
   const int pair = lane % 4 * 2;
-  const int in_row = lane % 16;                      // the row whose address this lane gives
+  const int in_row = lane % 16;                        // the row whose address this lane gives
   const int out_row = lane / 8, out_chunk = lane % 8;  // the first 16 bytes that it stores
-  const std::uint32_t in = ptx::shared_address(panel) + in_row * 128;
+  const std::uint32_t in = ptx::shared_address(panels) + in_row * 128;
   const bool half = p.out_type == DataType::float16;
   std::uint16_t* y = static_cast<std::uint16_t*>(p.y) +
                      (row_a + out_row) * p.y_stride_elems + row_b + out_chunk * 8;
+  constexpr bool kAhead = kRegisters * kBlocks <= 128;  // registers are left for it
+  float4 b[8];
+  const auto load_scales = [&](int c) {
 #pragma unroll
-  for (int r = 0; r < kBlocks; ++r) {
+    for (int g = 0; g < 8; ++g) b[g] = scales.pair_of(c * 8 + g, (c * 8 + g) * 8 + pair);
+  };
+  if (kAhead) load_scales(0);
 #pragma unroll
-    for (int c = 0; c < kRegisters / 32; ++c) {
-      __syncwarp();  // the last panel has been read
+  for (int step = 0; step < kPanels * kBlocks / kAtOnce; ++step) {
+    const int c = step / (kBlocks / kAtOnce), first = step % (kBlocks / kAtOnce) * kAtOnce;
+    std::uint32_t packed[kAtOnce][8][2];
+    const auto pack = [&](int r, int g) {
 #pragma unroll
-      for (int g = 0; g < 8; g += 2) {  // two column groups to a stmatrix
-        std::uint32_t packed[4];
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const int group = c * 8 + g + i / 2, h = i % 2;
-          packed[i] = scales.packed(&sums[r][4 * group + 2 * h], 2 * r + h,
-                                    scales.pair_of(group, group * 8 + pair), half);
-        }
-        const int chunk = (g + lane / 16) ^ (in_row % 8);
-        ptx::store_matrices(in + chunk * 16, packed[0], packed[1], packed[2], packed[3]);
+      for (int h = 0; h < 2; ++h) {
+        const int group = c * 8 + g;
+        packed[r][g][h] =
+            scales.packed(&sums[first + r][4 * group + 2 * h], 2 * (first + r) + h,
+                          kAhead ? b[g] : scales.pair_of(group, group * 8 + pair), half);
       }
-      __syncwarp();
+    };
+    if (kAhead) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int row = out_row + i * 4, chunk = out_chunk ^ (row % 8);
-        const uint4 out = *reinterpret_cast<const uint4*>(panel + row * 128 + chunk * 16);
-        const int m_left = p.rows_a - (row_a + r * 64 + row);
-        const int n_left = p.rows_b - (row_b + c * kPanelCols + out_chunk * 8);
-        std::uint16_t* target = y + (r * 64 + i * 4) * p.y_stride_elems + c * kPanelCols;
-        if (p.store_eights) {
-          if (m_left > 0 && n_left > 0) *reinterpret_cast<uint4*>(target) = out;
-        } else if (m_left > 0) {
-          const std::uint32_t words[4] = {out.x, out.y, out.z, out.w};
+      for (int i = 0; i < kAtOnce * 8; ++i) pack(i / 8, i % 8);
+      if (first + kAtOnce == kBlocks && c + 1 < kPanels) load_scales(c + 1);
+    }
+    __syncwarp();  // the last panels have been read
 #pragma unroll
-          for (int n = 0; n < 8; ++n) {
-            if (n < n_left) target[n] = static_cast<std::uint16_t>(words[n / 2] >> (n % 2 * 16));
-          }
+    for (int i = 0; i < kAtOnce * 4; ++i) {  // two column groups to a stmatrix
+      const int r = i / 4, g = i % 4 * 2, chunk = (g + lane / 16) ^ (in_row % 8);
+      if (!kAhead) pack(r, g), pack(r, g + 1);
+      ptx::store_matrices(in + r * kPanelBytes + chunk * 16, packed[r][g][0], packed[r][g][1],
+                          packed[r][g + 1][0], packed[r][g + 1][1]);
+    }
+    __syncwarp();
+    uint4 out[kAtOnce * 4];
+#pragma unroll
+    for (int i = 0; i < kAtOnce * 4; ++i) {
+      const int row = out_row + i % 4 * 4, chunk = out_chunk ^ (row % 8);
+      out[i] = *reinterpret_cast<const uint4*>(panels + i / 4 * kPanelBytes + row * 128 +
+                                               chunk * 16);
+    }
+    const int n_left = p.rows_b - (row_b + c * kPanelCols + out_chunk * 8);
+#pragma unroll
+    for (int i = 0; i < kAtOnce * 4; ++i) {
+      const int row = (first + i / 4) * 64 + i % 4 * 4;
+      const int m_left = p.rows_a - (row_a + row + out_row);
+      std::uint16_t* target = y + row * p.y_stride_elems + c * kPanelCols;
+      if (p.store_eights) {
+        if (m_left > 0 && n_left > 0) *reinterpret_cast<uint4*>(target) = out[i];
+      } else if (m_left > 0) {
+        const std::uint32_t words[4] = {out[i].x, out[i].y, out[i].z, out[i].w};
+#pragma unroll
+        for (int n = 0; n < 8; ++n) {
+          if (n < n_left) target[n] = static_cast<std::uint16_t>(words[n / 2] >> (n % 2 * 16));
         }
       }
     }

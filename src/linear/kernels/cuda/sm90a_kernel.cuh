@@ -105,6 +105,9 @@ struct Math {
       last_stage = walk.stage;
       walk.next_step();
     }
+    // All of the tile's wgmmas are issued, the last block's still run: the other warpgroup wakes up
+    // and queues its own behind them, so that the tensor cores never idle between tiles.
+    if (kC.ping_pong) give_turn();
     ptx::wgmma_wait<0>();
     if (blocks <= reused) release(last_stage);
 #pragma unroll
@@ -185,27 +188,25 @@ struct Math {
       const int first_group = kC.split_k > 1 ? walk.rank_k * L::kShareGroups : 0;
       const int row_a = walk.row_a + warp_row;
       int sums[kBlocks][kRegisters];
+      if (kC.split_k > 1 && threadIdx.x == 0 && walk.rank_k < L::kFinishers) {
+        ptx::barrier_expect_bytes(receive_barrier(), (kC.split_k - 1) * L::kShareBytes);
+      }
+      scales.fetch(row_a + thread % 32 / 4, walk.row_b, first_group, thread);
+      if (kC.ping_pong) wait_for_turn();
+      multiply(sums);
       if constexpr (kC.split_k > 1) {
         int mine[kBlocks][L::kShareGroups * 4];
-        if (threadIdx.x == 0 && walk.rank_k < L::kFinishers) {
-          ptx::barrier_expect_bytes(receive_barrier(), (kC.split_k - 1) * L::kShareBytes);
-        }
-        scales.fetch(row_a + thread % 32 / 4, walk.row_b, first_group, thread);
-        multiply(sums);
         exchange(sums, mine);
-        scales.share(thread, warpgroup);
+        scales.settle(thread, warpgroup);
         if (walk.rank_k < L::kFinishers) {
           store_direct<kC, k16Bit>(p, scales, mine, row_a, walk.row_b, first_group, thread % 32);
         }
       } else {
-        scales.fetch(row_a + thread % 32 / 4, walk.row_b, 0, thread);
-        if (kC.ping_pong) wait_for_turn();
-        multiply(sums);
-        if (kC.ping_pong) give_turn();
-        scales.share(thread, warpgroup);
+        scales.settle(thread, warpgroup);
         if constexpr (L::kPanels && k16Bit) {
-          std::uint8_t* panel = shared_memory + L::kPanel + threadIdx.x / 32 * kPanelBytes;
-          store_panels<kC>(p, scales, sums, row_a, walk.row_b, thread % 32, panel);
+          std::uint8_t* panels = shared_memory + L::kPanel +
+                                 threadIdx.x / 32 * (L::kPanelsAtOnce * kPanelBytes);
+          store_panels<kC>(p, scales, sums, row_a, walk.row_b, thread % 32, panels);
         } else {
           store_direct<kC, k16Bit>(p, scales, sums, row_a, walk.row_b, 0, thread % 32);
         }
@@ -237,7 +238,7 @@ __global__ void __launch_bounds__(Layout<Choice::kConfig>::kThreads, Choice::kCo
   __syncthreads();
   if constexpr (L::kCluster > 1) ptx::cluster_arrive();
   if constexpr (L::kMulticast) ptx::cluster_wait();  // loads touch the neighbours' barriers
-  if ((L::kMulticast || p.dependent) && ptx::elected()) loader.fill(warp);
+  if ((L::kMulticast || kC.persistent || p.dependent) && ptx::elected()) loader.fill(warp);
   __syncwarp();
 
   if (warp >= kC.warpgroups * 4) {

@@ -24,26 +24,6 @@ std::span<const Candidate> sm90a_candidates() {
   return all;
 }
 
-std::string name(const Config& c) {
-  const int tile_x = c.swap ? c.tile_b : c.tile_a, tile_w = c.swap ? c.tile_a : c.tile_b;
-  const int cluster_x = c.swap ? c.cluster_b : c.cluster_a;
-  const int cluster_w = c.swap ? c.cluster_a : c.cluster_b;
-  std::string text = "x" + std::to_string(tile_x) + (c.swap ? " W" : " w") + std::to_string(tile_w);
-  if (c.split_k > 1) text += " k" + std::to_string(c.split_k);
-  if (cluster_x * cluster_w > 1) {
-    text += " c" + std::to_string(cluster_x) + "x" + std::to_string(cluster_w);
-  }
-  text += " s" + std::to_string(c.stages);
-  if (c.chains > 1) text += " h" + std::to_string(c.chains);
-  if (c.ctas > 1) text += " o" + std::to_string(c.ctas);
-  if (c.ping_pong) text += " pp";
-  if (!c.ping_pong && c.warpgroups * 64 < c.tile_a) {
-    text += " r" + std::to_string(c.warpgroup_rows());
-  }
-  if (c.persistent) text += " p";
-  return text;
-}
-
 namespace {
 
 constexpr std::int64_t kMaxInt = 0x7FFFFFFF;
@@ -130,6 +110,7 @@ const char* refusal(const Config& c, const Problem& p) {
   if (groups(a, c.tile_a, c.cluster_a) * groups(b, c.tile_b, c.cluster_b) > kMaxInt / 2) {
     return "more than 2^30 tiles";
   }
+  if (c.sums() > 128 && size_of(p.out_type) != 2) return "32-bit output: too few registers";
   if (!c.persistent && groups(b, c.tile_b, c.cluster_b) > 65535) return "more than 65,535 B tiles";
   return nullptr;
 }
@@ -190,9 +171,9 @@ cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream
   params.k_blocks = static_cast<int>(ceil_div(p.k, kBlockK));
   params.groups_a = static_cast<int>(groups(params.rows_a, c.tile_a, c.cluster_a));
   params.groups_b = static_cast<int>(groups(params.rows_b, c.tile_b, c.cluster_b));
-  // 512 rows: 8192x4096x4096 took 182, 190, 199, 189 us with 512, 1024, 2048, 4096.
-  const int raster = plan.raster > 0 ? plan.raster : 512 / (c.tile_a * c.cluster_a);
-  params.raster = std::clamp(raster, 1, params.groups_a);
+  // With 1, 2, 4, 8, 16 groups x128 w256 took 444, 441, 442, 396, 418 us at 4096x8192x8192 and
+  // 1850, 1665, 1619, 1465, 1499 us at 8192x28672x4096.
+  params.raster = std::clamp(plan.raster > 0 ? plan.raster : 8, 1, params.groups_a);
   params.factor = p.factor;
   params.out_type = p.out_type;
   params.dependent = dependent;

@@ -137,17 +137,13 @@ struct Loader {
   /// waits for, and a single lane takes 70 to 100 ns for each load that it issues; not unrolled,
   /// because the code is cold too.
   __device__ void start(int warp) const {
-    const int steps = first_fill();
 #pragma unroll 1
     for (int stage = warp; stage < kC.stages; stage += L::kWarps) {
       ptx::barrier_init(full(stage), 1);
       ptx::barrier_init(empty(stage), L::kReleasers * (kC.cluster_a + kC.cluster_b - 1));
-      ptx::fence_barrier_init();
-      if (L::kMulticast || stage >= steps) continue;
-      load_weights(stage, stage);
-      // With weights and tokens alternating, both come in at once: weights first took 0.3 us more.
-      if (!p.dependent) load_tokens(stage, stage);
     }
+    ptx::fence_barrier_init();
+    if (!kC.persistent && !L::kMulticast) first_loads(warp, L::kWarps);
     if (kC.ping_pong && warp == 0) {
       ptx::barrier_init(shared + L::kBarriers + 2 * kC.stages * 8, 4);
       ptx::barrier_init(shared + L::kBarriers + 2 * kC.stages * 8 + 8, 4);
@@ -162,15 +158,25 @@ struct Loader {
       ptx::fence_barrier_init();
     }
   }
-  /// One lane of every warp: the first loads that `start` has left.
+  /// Every `lanes`-th of the first loads, but for tokens that are still being written.
+  __device__ void first_loads(int lane, int lanes) const {
+    const int steps = first_fill();
+#pragma unroll 1
+    for (int step = lane; step < steps; step += lanes) {
+      load_weights(step, step);
+      // With weights and tokens alternating, both come in at once: weights first took 0.3 us more.
+      if (!p.dependent) load_tokens(step, step);
+    }
+  }
+  /// One lane of every warp: the first loads that `start` has left. Those of a persistent kernel
+  /// are issued in order, by one lane: with every SM filling its ring at once, the first block
+  /// would otherwise come as late as the last.
   __device__ void fill(int warp) const {
     const int steps = first_fill();
-    if (L::kMulticast) {
-#pragma unroll 1
-      for (int step = warp; step < steps; step += L::kWarps) {
-        load_weights(step, step);
-        if (!p.dependent) load_tokens(step, step);
-      }
+    if (kC.persistent) {
+      if (warp == 0) first_loads(0, 1);
+    } else if (L::kMulticast) {
+      first_loads(warp, L::kWarps);
     }
     if (!p.dependent) return;
     ptx::wait_for_producer_kernel();
