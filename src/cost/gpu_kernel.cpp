@@ -46,9 +46,22 @@ constexpr double kIeeeShare = 0.61, kIeeeShareKMajor = 0.27;
 // mma.sync, tiles under 64 rows: 80 TFLOPS in tf32, 107 to 135 in f16, 83 to 117 in int8.
 constexpr double kSmallTf32 = 0.155, kSmallFloat16 = 0.125, kSmallInt8 = 0.05;
 
+// Several hundred KB of nested taps still hit: neighbours in time are neighbours in memory.
+constexpr double kL1Reach = 600e3;
 constexpr double kIssueShare = 0.72;         // of four instructions a cycle
 constexpr double kAtomicsPerSecond = 2.4e9;  // on spread addresses
 constexpr double kSectorAtomics = 0.56e9;    // on one 32-byte sector: 1,048,576 in 1.9 ms
+
+double element_bytes(DotType type) {
+  switch (type) {
+    case DotType::float32:
+    case DotType::tf32: return 4;
+    case DotType::float16: return 2;
+    case DotType::float8:
+    case DotType::int8: return 1;
+  }
+  return 4;
+}
 
 double sm_cycle_rate(const GpuDevice& gpu) { return clock_of(gpu).value * gpu.sms; }
 
@@ -97,7 +110,7 @@ double dot_cycles(const TileDot& dot, const GpuDevice& gpu) {
   if (dot.type == DotType::float32) {
     return ops / (per_cycle * (dot.k_major ? kIeeeShareKMajor : kIeeeShare));
   }
-  const double bytes = dot.type == DotType::tf32 ? 4 : dot.type == DotType::float16 ? 2 : 1;
+  const double bytes = element_bytes(dot.type);
   if (dot.m < 64) {
     const double share = bytes == 4 ? kSmallTf32 : bytes == 2 ? kSmallFloat16 : kSmallInt8;
     return ops / (per_cycle * share);
@@ -117,6 +130,20 @@ double dot_cycles(const TileDot& dot, const GpuDevice& gpu) {
 
 namespace {
 
+/// Cycles of one execution with one program on the SM: filling overlaps with multiplying, and a
+/// transpose has the shared memory for itself. 64 x 64 x 32 across K: 350 ns with its bytes in L2;
+/// 128 x 256 x 64 in f16: 690 ns.
+double lone_dot_cycles(const TileDot& dot, const GpuDevice& gpu) {
+  const double all = dot_cycles(dot, gpu);
+  if (dot.type == DotType::float32 || dot.m < 64) return all;
+  const double bytes = element_bytes(dot.type);
+  const double ops = 2 * dot.m * dot.n * dot.k / (peak(gpu, dot.type).value / sm_cycle_rate(gpu));
+  const double fill = (dot.m + dot.n) * dot.k * bytes / kFillBytesPerCycle;
+  const bool transposed = !dot.k_major && bytes != 2 && !dot.cast;
+  return std::min(all, std::max(ops, fill) + kSyncCycles + (transposed ? 0.12 * dot.n * dot.k : 0) +
+                           (dot.type == DotType::int8 ? kInt8Accumulate * dot.m * dot.n : 0));
+}
+
 double programs(const TiledKernel& k) { return k.grid[0] * k.grid[1] * k.grid[2]; }
 double threads(const TiledKernel& k) { return 32.0 * k.warps; }
 
@@ -129,9 +156,7 @@ double registers(const TiledKernel& k) {
 double shared_bytes(const TiledKernel& k) {
   double most = 0;
   for (const TileDot& dot : k.dots) {
-    const double bytes = dot.type == DotType::float16                                ? 2
-                         : dot.type == DotType::tf32 || dot.type == DotType::float32 ? 4
-                                                                                     : 1;
+    const double bytes = element_bytes(dot.type);
     const auto stage = static_cast<std::size_t>(dot.stage);
     const bool ahead = stage < k.stages.size() && k.stages[stage].pipelined;
     most = std::max(most, (dot.m + dot.n) * dot.k * bytes * (ahead ? std::max(1, k.buffers) : 1));
@@ -202,13 +227,17 @@ Memory memory_of(const TiledKernel& k, const GpuDevice& gpu, double at_once) {
   for (const TileAccess& a : k.accesses) {
     const double moved = dram_bytes(k, a, gpu, at_once);
     const double efficiency = std::clamp(a.sector_efficiency, 1.0 / 32, 1.0);
-    // L1 serves what a program asks for again while its lines are kept (about 180 KB an SM).
-    const bool kept = a.program_distinct.value * resident < 180e3 || a.feeds_dot;
+    // L1 serves what a program asks for again while its lines are kept, and what the programs that
+    // follow one another on an SM share.
+    const bool kept = a.program_distinct.value * resident < kL1Reach || a.feeds_dot;
     const double asked =
         kept && a.program_distinct.value > 0 ? a.program_distinct.value : a.program.value;
+    const bool shared = !a.depends[0] && a.program_distinct.value < 65536 && !a.feeds_dot &&
+                        k.grid[0] > 4.0 * gpu.sms;
+    const double askers = shared ? programs(k) / k.grid[0] * gpu.sms : programs(k) * k.active;
     const bool lines = efficiency > 0.7 && a.run.value >= 64;
-    const double through_l2 = std::min(asked * programs(k) * k.active, a.total.value) / efficiency /
-                              (lines ? kL2LineGain : 1);
+    const double through_l2 =
+        std::min(asked * askers, a.total.value) / efficiency / (lines ? kL2LineGain : 1);
     if (a.kind == TileAccess::Kind::load) {
       sum.dram_read += moved;
       sum.l2 += std::max(through_l2, moved / kL2LineGain);
@@ -278,7 +307,7 @@ double stage_latency(const TiledKernel& k, std::size_t index, const GpuDevice& g
   for (const TileDot& dot : k.dots) {
     if (dot.stage != static_cast<int>(index)) continue;
     const double share = s.executions > 0 ? dot.executions / s.executions : 1;
-    multiplied += share * dot_cycles(dot, gpu) / clock_of(gpu).value;
+    multiplied += share * lone_dot_cycles(dot, gpu) / clock_of(gpu).value;
     time += share * 60e-9;
     if (dot.cast) time += share * 120e-9;
     // An int8 tile across K, one program on an SM: 860 ns an iteration instead of 400.
@@ -297,6 +326,16 @@ double program_latency(const TiledKernel& k, const GpuDevice& gpu, double instru
   const double ipc = std::min(0.9, kWarpIpc * per_scheduler);
   time += instructions / std::min(4.0, static_cast<double>(k.warps)) / ipc / clock_of(gpu).value;
   return time;
+}
+
+/// Whether a dot's tiles are transposed on their way: operands across K that wgmma cannot take.
+bool transposes(const TiledKernel& k) {
+  for (const TileDot& dot : k.dots) {
+    if (!dot.k_major && !dot.cast && element_bytes(dot.type) == 4 && dot.type != DotType::float32) {
+      return true;
+    }
+  }
+  return false;
 }
 
 double norm(std::initializer_list<double> parts) {
@@ -342,9 +381,15 @@ KernelTime price(const TiledKernel& k, const GpuDevice& gpu) {
   out.latency = {turns * program_latency(k, gpu, instructions)};
   out.dispatch = {n / (kProgramsPerCycle * clock_of(gpu).value)};
   out.atomics = {memory.atomics};
-  out.time =
-      kLaunch + Seconds{norm({out.dram.value, out.l2.value, out.issue.value, out.tensor.value,
-                              out.latency.value, out.dispatch.value, out.atomics.value})};
+  double tensor = out.tensor.value, issue = out.issue.value, dram = out.dram.value;
+  if (transposes(k)) {
+    // Tiles that pass through registers: each iteration waits for its barriers, so the pipes take
+    // turns (implicit GEMMs in tf32: 0.8 to 1.8 us an iteration on an SM, the sum of the parts).
+    tensor += issue + dram;
+    issue = dram = 0;
+  }
+  out.time = kLaunch + Seconds{norm({dram, out.l2.value, issue, tensor, out.latency.value,
+                                     out.dispatch.value, out.atomics.value})};
   const std::pair<Pipe, double> pipes[] = {
       {Pipe::dram, out.dram.value},       {Pipe::l2, out.l2.value},
       {Pipe::issue, out.issue.value},     {Pipe::tensor, out.tensor.value},

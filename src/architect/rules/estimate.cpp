@@ -88,16 +88,17 @@ TileAccess tile_access(const Program& program, const Launch& launch, const Acces
   return out;
 }
 
+/// Instructions that lanes issue. Quotient and remainder by one runtime value share a division of
+/// about 22 instructions; by a constant they are a multiply and a shift.
 double instructions_of(const Arithmetic& a) {
   return a.fma + a.add + a.mul + 8 * a.div + a.min_max + a.compare + a.select + a.convert +
          2 * a.exp + 3 * a.log + 8 * a.sqrt + 3 * a.rsqrt + 20 * a.sincos + 12 * a.tanh +
-         20 * a.erf + 25 * a.pow + 2 * a.other + 60 * a.random + a.integer + 22 * a.integer_div +
-         5 * a.integer_div_constant;
+         20 * a.erf + 25 * a.pow + 2 * a.other + 60 * a.random + a.integer + 11 * a.integer_div +
+         3 * a.integer_div_constant;
 }
 
 double special_of(const Arithmetic& a) {
-  return a.exp + a.log + a.sqrt + a.rsqrt + a.div + a.sincos + a.tanh + 2 * a.pow +
-         3 * a.integer_div;
+  return a.exp + a.log + a.sqrt + a.rsqrt + a.div + a.sincos + a.tanh + 2 * a.pow + a.integer_div;
 }
 
 cost::TileDot tile_dot(const Dot& dot, int stage) {
@@ -108,7 +109,7 @@ cost::TileDot tile_dot(const Dot& dot, int stage) {
   out.executions = dot.executions;
   out.type = dot_type(dot.a.type == Type::unknown ? dot.b.type : dot.a.type, dot.allow_tf32);
   const auto along_k = [](const DotOperand& operand) {
-    return operand.computed || operand.access < 0 || operand.k_contiguous.value_or(true);
+    return operand.computed || operand.access < 0 || operand.k_contiguous.value_or(false);
   };
   out.k_major = along_k(dot.a) && along_k(dot.b);
   out.cast = dot.a.cast_in_registers || dot.b.cast_in_registers;
@@ -142,6 +143,13 @@ TiledKernel tiled_kernel(const Program& program, const Op& op) {
   out.largest_tile = static_cast<double>(kernel.largest_tile);
   out.instructions = instructions_of(kernel.arithmetic);
   out.special = special_of(kernel.arithmetic);
+  if (!kernel.dots.empty()) {
+    // Index vectors of a two-dimensional tile are computed by every lane of the other dimension: a
+    // vector along K 32 times, one along the rows by each warp. Implicit GEMMs live on them.
+    constexpr double kReplicated = 20;
+    const Arithmetic& a = kernel.arithmetic;
+    out.instructions += (kReplicated - 1) * (11 * a.integer_div + 3 * a.integer_div_constant);
+  }
 
   const std::vector<int> stages = stage_of_loops(kernel);
   for (std::size_t i = 0; i < kernel.loops.size(); ++i) {
@@ -168,6 +176,19 @@ TiledKernel tiled_kernel(const Program& program, const Op& op) {
     for (const DotOperand* operand : {&dot.a, &dot.b}) {
       if (operand->access >= 0)
         out.accesses[static_cast<std::size_t>(operand->access)].feeds_dot = true;
+    }
+  }
+  if (kernel.dots.empty() && launch.num_warps > 1) {
+    // Rows and columns that meet in a tile arrive in different layouts: one goes through shared
+    // memory in each iteration.
+    std::vector<int> ranks(out.stages.size(), 0);
+    for (const TileAccess& access : out.accesses) {
+      if (access.kind != TileAccess::Kind::load || access.stage == 0 || access.lanes < 8) continue;
+      const bool whole = access.lanes > 0.9 * out.largest_tile;
+      ranks[static_cast<std::size_t>(access.stage)] |= whole ? 1 : 2;
+    }
+    for (std::size_t i = 1; i < ranks.size(); ++i) {
+      if (ranks[i] >= 2 && out.largest_tile > 512) out.stages[i].barriers += 1;
     }
   }
   if (launch.num_warps > 1) {
