@@ -13,27 +13,27 @@ namespace quoin::architect {
 #define QUOIN_PYTHON_RULES(X)                                                                      \
   X(module)                                                                                        \
   X(block)                                                                                         \
-  X(expression_statement) X(assignment) X(augmented_assignment) X(named_expression) X(             \
-      if_statement) X(elif_clause) X(else_clause) X(for_statement) X(while_statement)              \
-      X(function_definition) X(decorated_definition) X(decorator) X(parameters) X(                 \
-          lambda_parameters) X(default_parameter) X(typed_parameter) X(typed_default_parameter)    \
-          X(list_splat_pattern) X(dictionary_splat_pattern) X(keyword_separator) X(                \
-              positional_separator) X(class_definition) X(return_statement) X(pass_statement)      \
-              X(break_statement) X(continue_statement) X(raise_statement) X(assert_statement) X(   \
-                  import_statement) X(import_from_statement) X(future_import_statement)            \
-                  X(aliased_import) X(dotted_name) X(relative_import) X(wildcard_import) X(        \
-                      with_statement) X(with_clause) X(with_item) X(as_pattern)                    \
-                      X(as_pattern_target) X(try_statement) X(except_clause) X(finally_clause) X(  \
-                          global_statement) X(nonlocal_statement) X(delete_statement)              \
-                          X(identifier) X(integer) X(string) X(string_start) X(string_content) X(  \
-                              string_end) X(escape_sequence) X(interpolation)                      \
-                              X(concatenated_string) X(tuple) X(list) X(set) X(dictionary) X(pair) \
-                                  X(attribute) X(subscript) X(slice) X(call) X(argument_list) X(   \
-                                      keyword_argument) X(list_splat) X(dictionary_splat)          \
-                                      X(binary_operator) X(unary_operator) X(not_operator) X(      \
-                                          comparison_operator) X(boolean_operator)                 \
-                                          X(conditional_expression) X(lambda) X(                   \
-                                              list_comprehension) X(set_comprehension)             \
+  X(expression_statement)                                                                          \
+  X(assignment) X(augmented_assignment) X(named_expression) X(if_statement) X(elif_clause) X(      \
+      else_clause) X(for_statement) X(while_statement) X(function_definition)                      \
+      X(decorated_definition) X(decorator) X(parameters) X(lambda_parameters) X(                   \
+          default_parameter) X(typed_parameter) X(typed_default_parameter) X(list_splat_pattern)   \
+          X(dictionary_splat_pattern) X(keyword_separator) X(positional_separator) X(              \
+              class_definition) X(return_statement) X(pass_statement) X(break_statement)           \
+              X(continue_statement) X(raise_statement) X(assert_statement) X(import_statement) X(  \
+                  import_from_statement) X(future_import_statement) X(aliased_import)              \
+                  X(dotted_name) X(relative_import) X(wildcard_import) X(with_statement) X(        \
+                      with_clause) X(with_item) X(as_pattern) X(as_pattern_target)                 \
+                      X(try_statement) X(except_clause) X(finally_clause) X(global_statement) X(   \
+                          nonlocal_statement) X(delete_statement) X(identifier) X(integer)         \
+                          X(string) X(string_start) X(string_content) X(string_end) X(             \
+                              escape_sequence) X(interpolation) X(concatenated_string) X(tuple)    \
+                              X(list) X(set) X(dictionary) X(pair) X(attribute) X(subscript)       \
+                                  X(slice) X(call) X(argument_list) X(keyword_argument) X(         \
+                                      list_splat) X(dictionary_splat) X(binary_operator)           \
+                                      X(unary_operator) X(not_operator) X(comparison_operator) X(  \
+                                          boolean_operator) X(conditional_expression) X(lambda)    \
+                                          X(list_comprehension) X(set_comprehension)               \
                                               X(generator_expression) X(dictionary_comprehension)  \
                                                   X(for_in_clause) X(if_clause) X(                 \
                                                       parenthesized_expression) X(expression_list) \

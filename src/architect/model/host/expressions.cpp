@@ -231,7 +231,8 @@ Val Interpreter::evaluate_comprehension(NodeId expression) {
 void Interpreter::comprehend(NodeId expression, std::size_t clause, std::vector<Val>& items,
                              std::vector<std::pair<Val, Val>>& pairs) {
   const Node& node = tree_->at(expression);
-  if (++steps_ > kMaxSteps) return;
+  ++steps_;
+  if (out_of_steps()) return;
   if (clause >= node.count) {
     if (node.kind == NodeKind::comprehension) {
       items.push_back(evaluate(tree_->child(expression, 0)));

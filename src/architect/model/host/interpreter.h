@@ -99,7 +99,12 @@ class Interpreter {
   void remember_kernel(std::uint64_t key, int kernel) { kernels_.emplace(key, kernel); }
 
   [[nodiscard]] int line() const { return recorder.line; }
-  [[nodiscard]] bool out_of_steps() const { return steps_ > kMaxSteps; }
+  [[nodiscard]] bool out_of_steps() const { return steps_ > kMaxSteps || recorder.overflow; }
+  /// Work of kernel interpretations, which share one budget: false once it is used up.
+  bool spend(std::int64_t kernel_steps) {
+    kernel_steps_ += kernel_steps;
+    return kernel_steps_ <= kMaxKernelSteps;
+  }
   [[nodiscard]] bool forward_returned() const { return forward_returned_; }
   void note_append(SequenceObject* list, const Val& value) {
     if (track_appends_) appends_.emplace_back(list, value);
@@ -112,7 +117,11 @@ class Interpreter {
  private:
   // About 50 ns a step: half a second at the most.
   static constexpr std::int64_t kMaxSteps = 4'000'000;
-  static constexpr int kMaxCalls = 60;        // nested calls of Python functions
+  // A node of an index graph that is sampled counts one: some 20 us for a thousand.
+  static constexpr std::int64_t kMaxKernelSteps = 4'000'000;
+  static constexpr std::size_t kMaxItems = 200'000;         // of a list, or characters of a string
+  static constexpr std::int64_t kMaxAllItems = 20'000'000;  // of all lists ever made
+  static constexpr int kMaxCalls = 60;                      // nested calls of Python functions
   static constexpr int kMaxEvaluation = 900;  // nested evaluations of this interpreter
 
   enum class Flow : std::uint8_t { normal, broke, continued, returned, raised };
@@ -129,6 +138,8 @@ class Interpreter {
   Val returned_;
   bool forward_returned_ = false;
   std::int64_t steps_ = 0;
+  std::int64_t kernel_steps_ = 0;
+  std::int64_t all_items_ = 0;
   int calls_ = 0;
   int depth_ = 0;
   bool track_appends_ = false;

@@ -62,7 +62,9 @@ void Interpreter::skip_iterations(std::size_t from, std::size_t to, std::int64_t
   }
   const auto appends = appends_;
   for (std::int64_t i = 0; i < count && steps_ < kMaxSteps; ++i, ++steps_) {
-    for (const auto& [list, value] : appends) list->items.push_back(value);
+    for (const auto& [list, value] : appends) {
+      if (list->items.size() < kMaxItems) list->items.push_back(value);
+    }
   }
   for (const auto& [symbol, old] : before) {
     Val* now = scope_->find(symbol);
@@ -124,7 +126,8 @@ Interpreter::Flow Interpreter::run_for(NodeId statement) {
 Interpreter::Flow Interpreter::run_while(NodeId statement) {
   const NodeId condition = tree_->child(statement, 0);
   for (;;) {
-    if (++steps_ > kMaxSteps) {
+    ++steps_;
+    if (out_of_steps()) {
       misunderstood(tree_->at(statement).line, "an endless loop, or one too long to follow");
       return Flow::returned;
     }

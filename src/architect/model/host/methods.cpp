@@ -6,12 +6,18 @@
 #include "architect/model/host/interpreter.h"
 
 namespace quoin::architect {
+namespace {
+
+constexpr std::size_t kMaxListItems = 200'000;
+
+}  // namespace
 
 bool call_list_method(Interpreter& interpreter, const Val& receiver, std::string_view name,
                       Call& call, Val& result) {
   auto& items = items_of(receiver);
   const Val first = call.positional.empty() ? unknown_val() : call.positional[0];
   result = null_val();
+  if (items.size() > kMaxListItems) return false;
   if (name == "append" || name == "add" || name == "appendleft") {
     items.push_back(first);
     interpreter.note_append(&as<SequenceObject>(receiver), first);

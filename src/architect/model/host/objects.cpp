@@ -46,6 +46,11 @@ Val Interpreter::string(std::string_view text) {
 }
 
 Val Interpreter::sequence(ValKind kind, std::vector<Val> items) {
+  all_items_ += static_cast<std::int64_t>(items.size());
+  if (items.size() > kMaxItems || all_items_ > kMaxAllItems) {
+    steps_ = all_items_ > kMaxAllItems ? kMaxSteps + 1 : steps_;
+    return lost(line(), "a list too long to follow");
+  }
   auto* made = make<SequenceObject>();
   made->items = std::move(items);
   Val value{kind};
@@ -129,14 +134,14 @@ int Interpreter::truth(const Val& value) {
 }
 
 bool Interpreter::iterate(const Val& iterable, std::vector<Val>& items) {
-  constexpr std::int64_t kMaxItems = 1'000'000;
+  constexpr std::int64_t kMaxRange = 1'000'000;
   switch (iterable.kind) {
     case ValKind::tuple:
     case ValKind::list:
     case ValKind::set: items = items_of(iterable); return true;
     case ValKind::range: {
       const auto& range = as<RangeObject>(iterable);
-      if (range.size() > kMaxItems) return false;
+      if (range.size() > kMaxRange) return false;
       for (std::int64_t i = 0; i < range.size(); ++i) {
         items.push_back(int_val(range.begin + i * range.step));
       }
@@ -236,6 +241,7 @@ Val Interpreter::binary(Operator op, const Val& left, const Val& right) {
     return sequence(repeated.kind, std::move(items));
   }
   if (left.is(ValKind::string)) {
+    if (text_of(left).size() > kMaxItems) return unknown_val();
     if (op == Operator::add && right.is(ValKind::string)) {
       return string(std::string(text_of(left)) + std::string(text_of(right)));
     }
@@ -398,7 +404,9 @@ void Interpreter::set_item(const Val& object, const Val& index, const Val& value
         return;
       }
     }
-    as<DictObject>(object).items.emplace_back(index, value);
+    if (as<DictObject>(object).items.size() < kMaxEntries) {
+      as<DictObject>(object).items.emplace_back(index, value);
+    }
   } else if (object.is(ValKind::instance)) {
     auto& items = as<InstanceObject>(object).items;
     if (index.is(ValKind::string)) {

@@ -30,6 +30,10 @@ std::int64_t elements_of(const Shape& shape) {
 }
 
 ValueId Recorder::make(Shape shape, Type type) {
+  if (program_.values.size() >= kMaxValues) {
+    overflow = true;  // the interpreter stops at its next statement
+    return static_cast<ValueId>(program_.values.size()) - 1;
+  }
   Value made;
   made.strides = contiguous_strides(shape);
   made.shape = std::move(shape);
@@ -48,6 +52,10 @@ ValueId Recorder::make(Shape shape, Type type) {
 
 ValueId Recorder::view(ValueId base, Shape shape, Shape strides, std::string how,
                        std::int64_t shift) {
+  if (program_.values.size() >= kMaxValues) {
+    overflow = true;
+    return base;
+  }
   Value made = program_.values[base];
   made.shape = std::move(shape);
   made.strides = std::move(strides);
@@ -140,6 +148,17 @@ OpId Recorder::record(Op op) {
   op.loops = loops;
   program_.ops.push_back(std::move(op));
   return id;
+}
+
+void Recorder::add_output(ValueId id) {
+  if (phase != Phase::running || program_.ops.empty() || id < 0) return;
+  Op& op = program_.ops.back();
+  Storage& storage = storages_[program_.values[id].storage];
+  storage.weight_only = op.weight_only;
+  storage.writers = {static_cast<OpId>(program_.ops.size()) - 1};
+  program_.values[id].producer = storage.writers.back();
+  op.outputs.push_back(id);
+  op.bytes_written += bytes_of(program_.values[id]);
 }
 
 void Recorder::finish() {

@@ -20,6 +20,8 @@ using Shape = std::vector<std::int64_t>;
 
 /// Longest program that is kept; a longer one is cut there and says so.
 inline constexpr std::size_t kMaxOps = 20'000;
+/// Most tensors; a document that makes more is cut there and says so.
+inline constexpr std::size_t kMaxValues = 200'000;
 
 class Recorder {
  public:
@@ -30,7 +32,7 @@ class Recorder {
   Phase phase = Phase::building;
   int line = 0;                  // of the statement that runs
   std::vector<LoopLevel> loops;  // Python loops around it
-  bool overflow = false;         // kMaxOps was reached
+  bool overflow = false;         // kMaxOps or kMaxValues was reached
 
   [[nodiscard]] Program& program() { return program_; }
   [[nodiscard]] Value& value(ValueId id) { return program_.values[id]; }
@@ -48,6 +50,8 @@ class Recorder {
   /// Records `op`, whose inputs and outputs are set, and marks the outputs as written. Fills in
   /// bytes where they are zero. Nothing while building. Returns its number or -1.
   OpId record(Op op);
+  /// A further output of the operation recorded last (the indices of a max, say).
+  void add_output(ValueId id);
 
   /// Marks the value of a freshly allocated tensor as known (zeros) or scratch (empty).
   void set_scratch(ValueId id);

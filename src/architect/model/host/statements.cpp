@@ -21,7 +21,8 @@ Interpreter::Flow Interpreter::run_block(NodeId block) {
   ++depth_;
   Flow flow = Flow::normal;
   for (const NodeId statement : tree_->children_of(block)) {
-    if (++steps_ > kMaxSteps) {
+    ++steps_;
+    if (out_of_steps()) {
       misunderstood(tree_->at(statement).line, "the code runs too long and was cut short here");
       flow = Flow::returned;
       break;

@@ -17,6 +17,9 @@
 
 namespace quoin::architect {
 
+/// Most entries of a scope, a dict or an object: they are searched linearly.
+inline constexpr std::size_t kMaxEntries = 4096;
+
 enum class ValKind : std::uint8_t {
   unknown,
   null,
@@ -121,7 +124,7 @@ struct Environment : Object {
   void set(Symbol symbol, const Val& value) {
     if (Val* held = find(symbol)) {
       *held = value;
-    } else {
+    } else if (variables.size() < kMaxEntries) {
       variables.emplace_back(symbol, value);
     }
   }
@@ -171,7 +174,7 @@ struct InstanceObject : Object {
   void set(Symbol symbol, const Val& value) {
     if (Val* held = find(symbol)) {
       *held = value;
-    } else {
+    } else if (attributes.size() < kMaxEntries) {
       attributes.emplace_back(symbol, value);
     }
   }

@@ -267,6 +267,11 @@ Sampler::Sampler(const IndexGraph& graph, const std::array<std::int64_t, 3>& gri
                                     41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89};
   for (const int prime : kPrimes) {
     std::array<double, kPoints> row{};
+    if (prime == 2) {  // the first program id is stratified: its averages are exact
+      for (int i = 0; i < kPoints; ++i) row[i] = (i + 0.5) / kPoints;
+      uniform_.push_back(row);
+      continue;
+    }
     const double root = std::sqrt(static_cast<double>(prime));
     for (int i = 0; i < kPoints; ++i) {
       const double x = (i + 0.5) * root;

@@ -115,7 +115,11 @@ void TileInterpreter::run(const FunctionObject& function,
     ++place;
   }
   run_block(tree_->child(function.node, 1));
-  measure();
+  if (host.spend(steps_ + static_cast<std::int64_t>(graph.size()))) {
+    measure();
+  } else {
+    lost(kernel.line, "more kernels than are followed");
+  }
 }
 
 // ---------------------------------------------------------------------------------- statements

@@ -388,6 +388,8 @@ bool init_layer(Interpreter& interpreter, InstanceObject& layer, const Call& giv
     set(t, layer, "bias_hh", parameter(t, {gates * hidden}, Type::float32));
   } else if (name == "MultiheadAttention")
     init_multihead(t, layer);
+  else if (name.starts_with("TransformerEncoder"))
+    init_transformer(t, layer);
   else if (name == "Sequential" || name == "ModuleList" || name == "ParameterList" ||
            name == "ModuleDict" || name == "ParameterDict")
     init_container(t, layer);
@@ -454,6 +456,8 @@ bool call_layer(Interpreter& interpreter, InstanceObject& layer, Call& call, Val
     result = call_recurrent(t, layer);
   } else if (name == "MultiheadAttention") {
     result = call_multihead(t, layer);
+  } else if (name.starts_with("TransformerEncoder")) {
+    result = call_transformer(t, layer);
   } else if (name.find("Pad") != name.npos) {
     result = padded(t, layer);
   } else if (name == "Bilinear") {

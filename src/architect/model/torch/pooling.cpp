@@ -104,6 +104,7 @@ Val make_pool(Torch& t, ValueId x, const PoolArguments& given) {
   t.rec.record(std::move(op));
   if (!p.indices) return tensor_val(made);
   const ValueId indices = t.rec.make(shape, Type::int64);
+  t.rec.add_output(indices);
   return t.in.tuple({tensor_val(made), tensor_val(indices)});
 }
 

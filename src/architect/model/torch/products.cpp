@@ -186,8 +186,56 @@ void expand_ellipsis(std::string& letters, std::size_t rank) {
   letters.replace(at, 3, capitals);
 }
 
-/// A product of two operands is one batched matmul: letters in both and the output are its batch,
-/// letters in both alone its k. More operands are folded from the left.
+struct Subscripted {  // a tensor and the letters of its dimensions
+  ValueId id = -1;
+  std::string letters;
+};
+
+using Sizes = std::map<char, std::int64_t>;
+
+bool holds(const std::string& text, char c) { return text.find(c) != std::string::npos; }
+
+/// Two operands as one batched matmul: letters in both and in the result are its batch, letters in
+/// both alone its k.
+Subscripted contract(Torch& t, const Subscripted& a, const Subscripted& b,
+                     const std::string& output, Sizes& size) {
+  Matmul matmul;
+  matmul.m = matmul.n = matmul.k = 1;
+  char last_k = 0;
+  double all = 1;
+  for (const auto& [c, extent] : size) {
+    if (!holds(a.letters, c) && !holds(b.letters, c)) continue;
+    all *= static_cast<double>(extent);
+    const bool out = holds(output, c);
+    if (holds(a.letters, c) && holds(b.letters, c)) {
+      (out ? matmul.batch : matmul.k) *= extent;
+      if (!out) last_k = c;
+    } else if (out) {
+      (holds(a.letters, c) ? matmul.m : matmul.n) *= extent;
+    } else {
+      matmul.k *= extent;
+    }
+  }
+  Shape shape;
+  for (const char c : output) shape.push_back(size[c]);
+  const Type type = promoted(t.value(a.id).type, t.value(b.id).type);
+  const ValueId made = t.rec.make(shape, type);
+  Op op = t.make_op(matmul.k == 1 ? OpKind::elementwise : OpKind::matmul, "einsum", {a.id, b.id},
+                    {made}, (matmul.k == 1 ? 1 : 2) * all);
+  const auto unit_stride = [&](const Subscripted& operand) {
+    const std::size_t d = operand.letters.find(last_k);
+    return d == std::string::npos || t.value(operand.id).strides[d] == 1;
+  };
+  matmul.type = type;
+  matmul.a_k_contiguous = unit_stride(a);
+  matmul.b_k_contiguous = unit_stride(b);
+  matmul.b_is_weight = t.rec.weight_only(b.id);
+  if (op.kind == OpKind::matmul) op.matmul = matmul;
+  t.rec.record(std::move(op));
+  return {made, output};
+}
+
+/// Operands are contracted from the left; a letter stays as long as somebody still needs it.
 bool einsum(Torch& t, Val& result) {
   const std::string_view equation = text_of(t.arg(0, "equation"));
   std::vector<ValueId> operands;
@@ -196,76 +244,49 @@ bool einsum(Torch& t, Val& result) {
     for (const ValueId one : t.tensors(t.call.positional[i])) operands.push_back(one);
   }
   Letters letters = letters_of(equation);
-  if (equation.empty() || operands.size() != letters.inputs.size() || operands.empty())
+  if (equation.empty() || operands.empty() || operands.size() != letters.inputs.size())
     return false;
-  std::map<char, std::int64_t> size;
+  Sizes size;
   std::size_t widest = 0;
   for (std::size_t i = 0; i < operands.size(); ++i) {
     const Shape& shape = t.value(operands[i]).shape;
     const bool dots = letters.inputs[i].find("...") != std::string::npos;
+    const std::size_t before = letters.inputs[i].size();
     expand_ellipsis(letters.inputs[i], shape.size());
-    if (dots && shape.size() >= letters.inputs[i].size()) {
-      widest = std::max(widest, static_cast<std::size_t>(std::count_if(
-                                    letters.inputs[i].begin(), letters.inputs[i].end(),
-                                    [](char c) { return c >= 'A' && c <= 'Z'; })));
-    }
+    if (dots) widest = std::max(widest, letters.inputs[i].size() + 3 - before);
     if (letters.inputs[i].size() != shape.size()) return false;
     for (std::size_t d = 0; d < shape.size(); ++d) {
       std::int64_t& held = size[letters.inputs[i][d]];
       held = std::max(held, shape[d]);
     }
   }
-  const std::size_t named =
-      letters.output.size() - (letters.output.find("...") != std::string::npos ? 3 : 0);
-  expand_ellipsis(letters.output, named + widest);
-  Shape shape;
-  for (const char c : letters.output) shape.push_back(size[c]);
+  const bool dots = letters.output.find("...") != std::string::npos;
+  expand_ellipsis(letters.output, letters.output.size() - (dots ? 3 : 0) + widest);
   if (operands.size() == 1) {
+    Shape shape;
+    for (const char c : letters.output) shape.push_back(size[c]);
     const ValueId made = t.rec.make(shape, t.value(operands[0]).type);
     t.record(OpKind::reduction, "einsum", operands, {made}, count(t.value(operands[0]).shape));
     result = tensor_val(made);
     return true;
   }
-  const std::string& a = letters.inputs[0];
-  const std::string& b = letters.inputs[1];
-  const auto holds = [](const std::string& text, char c) { return text.find(c) != text.npos; };
-  const bool two = operands.size() == 2;
-  Matmul matmul;
-  matmul.m = matmul.n = matmul.k = 1;
-  char last_k = 0;
-  double all = 1;
-  for (const auto& [c, extent] : size) {
-    all *= static_cast<double>(extent);
-    if (!two) continue;
-    const bool out = holds(letters.output, c);
-    if (holds(a, c) && holds(b, c)) {
-      (out ? matmul.batch : matmul.k) *= extent;
-      if (!out) last_k = c;
-    } else if (out) {
-      (holds(a, c) ? matmul.m : matmul.n) *= extent;
-    } else {
-      matmul.k *= extent;
+  Subscripted folded{operands[0], letters.inputs[0]};
+  for (std::size_t i = 1; i < operands.size(); ++i) {
+    std::string output = letters.output;
+    if (i + 1 < operands.size()) {
+      output.clear();
+      for (const auto& [c, extent] : size) {
+        bool needed = holds(letters.output, c);
+        for (std::size_t later = i + 1; later < operands.size(); ++later) {
+          needed = needed || holds(letters.inputs[later], c);
+        }
+        if (needed && (holds(folded.letters, c) || holds(letters.inputs[i], c)))
+          output.push_back(c);
+      }
     }
+    folded = contract(t, folded, {operands[i], letters.inputs[i]}, output, size);
   }
-  Type type = Type::unknown;
-  for (const ValueId one : operands) type = promoted(type, t.value(one).type);
-  const ValueId made = t.rec.make(shape, type);
-  Op op = t.make_op(OpKind::matmul, "einsum", operands, {made},
-                    2 * all * static_cast<double>(operands.size() - 1));
-  if (two && matmul.k == 1) op.kind = OpKind::elementwise;
-  if (two) {
-    const auto unit_stride = [&](std::size_t i, const std::string& text) {
-      const std::size_t d = text.find(last_k);
-      return d == text.npos || t.value(operands[i]).strides[d] == 1;
-    };
-    matmul.type = type;
-    matmul.a_k_contiguous = unit_stride(0, a);
-    matmul.b_k_contiguous = unit_stride(1, b);
-    matmul.b_is_weight = t.rec.weight_only(operands[1]);
-    if (op.kind == OpKind::matmul) op.matmul = matmul;
-  }
-  t.rec.record(std::move(op));
-  result = tensor_val(made);
+  result = tensor_val(folded.id);
   return true;
 }
 

@@ -98,6 +98,7 @@ bool extreme(Torch& t, Val& result) {
   const Val values =
       make_reduction(t, t.call.name, x, dims_of(t), t.flag(2, "keepdim", false), t.value(x).type);
   const ValueId indices = t.rec.make(t.value(values.tensor()).shape, Type::int64);
+  t.rec.add_output(indices);
   result = t.in.tuple({values, tensor_val(indices)});
   return true;
 }
@@ -119,6 +120,7 @@ bool variance(Torch& t, Val& result) {
   const Val first = make_reduction(t, t.call.name, x, dims, keep, t.value(x).type, 4);
   if (t.call.name == "var_mean" || t.call.name == "std_mean") {
     const ValueId mean = t.rec.make(t.value(first.tensor()).shape, t.value(x).type);
+    t.rec.add_output(mean);
     result = t.in.tuple({first, tensor_val(mean)});
   } else {
     result = first;
@@ -181,6 +183,7 @@ bool scan(Torch& t, Val& result) {
   result = tensor_val(made);
   if (t.call.name == "cummax" || t.call.name == "cummin") {
     const ValueId indices = t.rec.make(t.value(x).shape, Type::int64);
+    t.rec.add_output(indices);
     result = t.in.tuple({result, tensor_val(indices)});
   }
   return true;

@@ -126,6 +126,8 @@ Val make_softmax(Torch& torch, std::string_view name, ValueId x, std::int64_t di
 Val make_attention(Torch& torch, ValueId q, ValueId k, ValueId v, ValueId mask, bool causal);
 Val call_recurrent(Torch& torch, InstanceObject& layer);
 Val call_multihead(Torch& torch, InstanceObject& layer);
+void init_transformer(Torch& torch, InstanceObject& layer);
+Val call_transformer(Torch& torch, InstanceObject& layer);
 Val make_view(Torch& torch, ValueId x, Shape shape, std::string_view how, bool may_copy);
 Val make_permuted(Torch& torch, ValueId x, const Shape& order, std::string_view how);
 Val make_dropout(Torch& torch, ValueId x, double p, bool training);
