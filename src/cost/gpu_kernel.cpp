@@ -48,6 +48,7 @@ constexpr double kSmallTf32 = 0.155, kSmallFloat16 = 0.125, kSmallInt8 = 0.05;
 
 // Several hundred KB of nested taps still hit: neighbours in time are neighbours in memory.
 constexpr double kL1Reach = 600e3;
+constexpr double kLineSlots = 1.4;           // half a cycle of the load unit for each further line
 constexpr double kIssueShare = 0.72;         // of four instructions a cycle
 constexpr double kAtomicsPerSecond = 2.4e9;  // on spread addresses
 constexpr double kSectorAtomics = 0.56e9;    // on one 32-byte sector: 1,048,576 in 1.9 ms
@@ -150,7 +151,8 @@ double threads(const TiledKernel& k) { return 32.0 * k.warps; }
 double registers(const TiledKernel& k) {
   double tile = std::max(k.largest_tile, k.carried);
   for (const TileDot& dot : k.dots) tile = std::max(tile, dot.m * dot.n);
-  return std::min(255.0, 24 + 1.6 * tile / threads(k) + (k.dots.empty() ? 0 : 24));
+  return std::min(255.0,
+                  24 + k.extra_registers + 1.6 * tile / threads(k) + (k.dots.empty() ? 0 : 24));
 }
 
 double shared_bytes(const TiledKernel& k) {
@@ -265,13 +267,18 @@ double warp_instructions(const TiledKernel& k) {
                                    std::max(1.0, a.lanes / threads(k)));
     const double issued = std::max(a.lanes / wide, threads(k));
     // Lanes that jump take a slot of the load unit for each line.
-    const double lines = std::clamp(128.0 / std::max(a.run.value, 4.0), 1.0, 32.0);
-    lanes += a.executions * issued * (4 + 0.35 * (lines - 1));
+    double lines = a.lines;
+    if (lines <= 0) {
+      lines = a.sector_efficiency <= 0.13 ? 128.0 / std::max(a.run.value, 4.0)
+                                          : 1 / a.sector_efficiency;
+    }
+    lines = std::clamp(lines, 1.0, 32.0);
+    lanes += a.executions * issued * (3 + kLineSlots * (lines - 1));
   }
   double warps = lanes / 32;
   warps += k.special / 32;  // a quarter of the rate, beside what `instructions` counts
   for (const TileStage& s : k.stages)
-    warps += s.executions * (4 * k.warps + s.barriers * 30 * k.warps);
+    warps += s.executions * (3 * k.warps + s.barriers * 30 * k.warps);
   return warps;
 }
 
@@ -298,7 +305,7 @@ double stage_latency(const TiledKernel& k, std::size_t index, const GpuDevice& g
       // and one program on an SM, 800 with two.
       wait = (far ? kPipelinedTrip : kPipelinedTripL2) / std::max(1, k.buffers - 1);
     } else if (s.barriers == 0 && index > 0) {
-      wait *= std::clamp(bytes / kBytesAhead, 0.25, 1.0);
+      wait *= std::clamp(bytes / kBytesAhead, s.trips < 8 ? 0.4 : 0.25, 1.0);
     }
     if (!s.pipelined) wait += std::max(0.0, bytes - kBytesAhead) / kProgramBytes;
     loaded = wait;

@@ -39,6 +39,7 @@ struct TileAccess {
   Bytes total;                    // requested by all programs
   Bytes distinct;                 // of the tensor, by all programs
   Bytes run{128};                 // contiguous bytes before a jump
+  double lines = 0;               // of 128 bytes that a warp touches; 0: by run and efficiency
   double sector_efficiency = 1;   // useful bytes over the bytes of the sectors touched
   std::array<bool, 3> depends{};  // on which program ids the address does
   int stage = 0;                  // index into TiledKernel::stages
@@ -59,6 +60,7 @@ struct TileDot {
 /// A loop of the kernel, or (the first) what is outside of all loops.
 struct TileStage {
   double executions = 1;       // of the body, per program
+  double trips = 64;           // per entry
   bool pipelined = false;      // loads of later iterations run ahead (a dot's loop with stages > 1)
   double barriers = 0;         // block-wide reductions and layout changes in the body
   double dependent_loads = 0;  // memory round trips that wait for one another
@@ -68,11 +70,12 @@ struct TiledKernel {
   std::array<double, 3> grid{1, 1, 1};
   double active = 1;  // share of the grid that does not return at once
   int warps = 4;
-  int buffers = 3;          // num_stages
-  double largest_tile = 0;  // elements of the largest float tile
-  double carried = 0;       // elements that live across iterations
-  double instructions = 0;  // lane operations per program, memory operations left out
-  double special = 0;       // of those, in the special function units
+  int buffers = 3;             // num_stages
+  double largest_tile = 0;     // elements of the largest float tile
+  double carried = 0;          // elements that live across iterations
+  double instructions = 0;     // lane operations per program, memory operations left out
+  double extra_registers = 0;  // per thread, beyond what the tiles need
+  double special = 0;          // of those, in the special function units
   std::vector<TileAccess> accesses;
   std::vector<TileDot> dots;
   std::vector<TileStage> stages{TileStage{}};

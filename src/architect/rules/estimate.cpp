@@ -82,23 +82,68 @@ TileAccess tile_access(const Program& program, const Launch& launch, const Acces
   out.distinct = Bytes{access.distinct_bytes};
   out.run = Bytes{access.elements > 1 ? std::max(access.run_bytes, out.element.value) : 128};
   out.sector_efficiency = access.sector_efficiency;
+  bool irregular = false;
+  for (const std::int64_t stride : access.strides)
+    irregular = irregular || stride == kUnknownStride;
+  if (irregular && !access.address.data) {
+    // Divided indices, not scattered data: neighbours share sectors.
+    out.sector_efficiency = std::max(out.sector_efficiency, 0.5);
+    out.run = Bytes{std::max(out.run.value, 64.0)};
+    out.program_distinct = out.program_distinct * 0.5;
+  }
   for (std::size_t i = 0; i < 3; ++i) out.depends[i] = access.address.pid[i];
+  if (access.elements > 1 && out.sector_efficiency <= 0.13) {
+    out.lines = std::max(1.0, std::clamp(128 / out.run.value, 1.0, 32.0) * access.active);
+  }
   out.stage = stage;
   out.row_misaligned = rows_misaligned(program, launch, access);
   return out;
 }
 
-/// Instructions that lanes issue. Quotient and remainder by one runtime value share a division of
-/// about 22 instructions; by a constant they are a multiply and a shift.
+/// Instructions that lanes issue. The compiler hoists and shares about half of the index
+/// arithmetic. Quotient and remainder by one runtime value share a division of about 22
+/// instructions; by a constant they are a multiply and a shift.
 double instructions_of(const Arithmetic& a) {
-  return a.fma + a.add + a.mul + 8 * a.div + a.min_max + a.compare + a.select + a.convert +
+  return a.fma + a.add + a.mul + 8 * a.div + a.min_max + 0.5 * (a.compare + a.select) + a.convert +
          2 * a.exp + 3 * a.log + 8 * a.sqrt + 3 * a.rsqrt + 20 * a.sincos + 12 * a.tanh +
-         20 * a.erf + 25 * a.pow + 2 * a.other + 60 * a.random + a.integer + 11 * a.integer_div +
-         3 * a.integer_div_constant;
+         20 * a.erf + 25 * a.pow + 2 * a.other + 60 * a.random + 0.5 * a.integer +
+         11 * a.integer_div + 1.5 * a.integer_div_constant;
 }
 
 double special_of(const Arithmetic& a) {
   return a.exp + a.log + a.sqrt + a.rsqrt + a.div + a.sincos + a.tanh + 2 * a.pow + a.integer_div;
+}
+
+/// A tile of an input patch: neighbours along both dimensions are neighbours in memory, so it
+/// overlaps itself.
+bool overlaps(const Access& a) {
+  return a.tile.size() == 2 && a.strides.size() == 2 && a.tile[0] > 1 && a.tile[1] > 1 &&
+         ((a.strides[0] == 1 && a.strides[1] == 1) || a.strides[1] == kUnknownStride);
+}
+
+/// Tiles whose addresses come from divided indices: Triton cannot see how they run, so lanes go
+/// along the last dimension. Of an input patch [M, K] that is the taps of one row (about three
+/// together), of an OIHW weight [K, N] the output channels, a line apart each. Returns whether
+/// there is such a tile.
+bool gather_lanes(const Kernel& kernel, TiledKernel& out) {
+  const double divisions = kernel.arithmetic.integer_div + kernel.arithmetic.integer_div_constant;
+  if (kernel.dots.empty() || divisions <= 0) return false;
+  bool gathers = false;
+  for (const Access& a : kernel.accesses) {
+    gathers = gathers || (a.kind == AccessKind::load && a.loop >= 0 && overlaps(a));
+  }
+  if (!gathers) return false;
+  for (std::size_t i = 0; i < kernel.accesses.size(); ++i) {
+    const Access& a = kernel.accesses[i];
+    if (a.kind != AccessKind::load || a.loop < 0 || a.tile.size() != 2) continue;
+    double lines = 0;
+    if (overlaps(a) && a.tile[0] >= a.tile[1]) lines = 11;
+    if (!overlaps(a) && a.strides[0] == 1 && a.strides[1] > 1) lines = 32;
+    if (lines == 0) continue;
+    out.accesses[i].lines = lines;
+    out.accesses[i].run = out.accesses[i].element;  // no wide loads
+  }
+  return true;
 }
 
 cost::TileDot tile_dot(const Dot& dot, int stage) {
@@ -108,6 +153,8 @@ cost::TileDot tile_dot(const Dot& dot, int stage) {
   out.k = static_cast<double>(dot.k);
   out.executions = dot.executions;
   out.type = dot_type(dot.a.type == Type::unknown ? dot.b.type : dot.a.type, dot.allow_tf32);
+  // Gathered tiles (implicit GEMMs) are laid out as their last dimension runs: K for the left
+  // operand.
   const auto along_k = [](const DotOperand& operand) {
     return operand.computed || operand.access < 0 || operand.k_contiguous.value_or(false);
   };
@@ -143,13 +190,6 @@ TiledKernel tiled_kernel(const Program& program, const Op& op) {
   out.largest_tile = static_cast<double>(kernel.largest_tile);
   out.instructions = instructions_of(kernel.arithmetic);
   out.special = special_of(kernel.arithmetic);
-  if (!kernel.dots.empty()) {
-    // Index vectors of a two-dimensional tile are computed by every lane of the other dimension: a
-    // vector along K 32 times, one along the rows by each warp. Implicit GEMMs live on them.
-    constexpr double kReplicated = 20;
-    const Arithmetic& a = kernel.arithmetic;
-    out.instructions += (kReplicated - 1) * (11 * a.integer_div + 3 * a.integer_div_constant);
-  }
 
   const std::vector<int> stages = stage_of_loops(kernel);
   for (std::size_t i = 0; i < kernel.loops.size(); ++i) {
@@ -157,6 +197,7 @@ TiledKernel tiled_kernel(const Program& program, const Op& op) {
     if (stages[i] < static_cast<int>(out.stages.size())) continue;
     cost::TileStage stage;
     stage.executions = kernel.loops[i].executions;
+    stage.trips = kernel.loops[i].trips;
     out.stages.push_back(stage);
   }
   for (const Access& access : kernel.accesses) {
@@ -166,8 +207,18 @@ TiledKernel tiled_kernel(const Program& program, const Op& op) {
       stage.dependent_loads = std::max(stage.dependent_loads, access.address.data ? 2.0 : 1.0);
     }
   }
+  if (!kernel.dots.empty()) {
+    // Index vectors of a two-dimensional tile are computed by every lane of the other dimension: a
+    // vector along K 32 times, one along the rows by each warp. Implicit GEMMs live on them.
+    const double replicated = gather_lanes(kernel, out) ? 20 : 4;
+    const Arithmetic& a = kernel.arithmetic;
+    out.instructions += (replicated - 1) * (11 * a.integer_div + 1.5 * a.integer_div_constant);
+  }
   for (const Dot& dot : kernel.dots) {
     out.dots.push_back(tile_dot(dot, stage_at(stages, dot.loop)));
+    if (dot.b.access >= 0 && overlaps(kernel.accesses[static_cast<std::size_t>(dot.b.access)])) {
+      out.dots.back().k_major = false;  // a patch as [K, N]: laid out along N
+    }
     auto& stage = out.stages[static_cast<std::size_t>(out.dots.back().stage)];
     const bool loaded = dot.a.access >= 0 || dot.b.access >= 0;
     const bool counted =
@@ -188,7 +239,9 @@ TiledKernel tiled_kernel(const Program& program, const Op& op) {
       ranks[static_cast<std::size_t>(access.stage)] |= whole ? 1 : 2;
     }
     for (std::size_t i = 1; i < ranks.size(); ++i) {
-      if (ranks[i] >= 2 && out.largest_tile > 512) out.stages[i].barriers += 1;
+      if (ranks[i] < 2 || out.largest_tile <= 512) continue;
+      out.stages[i].barriers += 1;
+      out.extra_registers = 90;  // 146 to 185 in all where an accumulator of 2,048 needs 16
     }
   }
   if (launch.num_warps > 1) {
