@@ -315,7 +315,8 @@ Val Interpreter::instance_attribute(const Val& object, Symbol name) {
   for (const auto& [item_name, value] : held.items) {
     if (item_name == text) return value;
   }
-  if (text == "training") return bool_val(true);
+  // Documents are judged as they are measured, after eval(): no dropout, running statistics.
+  if (text == "training") return bool_val(false);
   if (text == "__class__" && held.type != nullptr) {
     Val value{ValKind::class_};
     value.object = held.type;

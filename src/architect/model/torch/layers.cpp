@@ -306,7 +306,12 @@ Val call_norm(Torch& t, InstanceObject& layer, ValueId x) {
   if (batch || name.starts_with("InstanceNorm")) {
     if (batch) dims.push_back(0);
     for (std::size_t d = 2; d < rank; ++d) dims.push_back(static_cast<int>(d));
-    return make_norm(t, batch ? "batch_norm" : "instance_norm", x, weight, bias, dims, 2);
+    const Val out =
+        make_norm(t, batch ? "batch_norm" : "instance_norm", x, weight, bias, dims, batch ? 1 : 2);
+    if (batch && !t.rec.program().ops.empty() && t.rec.phase == Recorder::Phase::running) {
+      t.rec.program().ops.back().training = false;  // running statistics, as after eval()
+    }
+    return out;
   }
   const std::size_t width = integers_of(t, layer, "normalized_shape", 0, 0).size();
   for (std::size_t d = rank - std::min(rank, width); d < rank; ++d)
@@ -445,7 +450,7 @@ bool call_layer(Interpreter& interpreter, InstanceObject& layer, Call& call, Val
     result = call_norm(t, layer, x);
   } else if (name.find("Dropout") != name.npos) {
     const Val p = get(t, layer, "p");
-    result = make_dropout(t, x, p.is_number() ? p.as_real() : 0.5, true);
+    result = make_dropout(t, x, p.is_number() ? p.as_real() : 0.5, false);
   } else if (name == "Embedding") {
     Call inner{.name = "embedding",
                .positional = {tensor_val(x), get(t, layer, "weight")},
