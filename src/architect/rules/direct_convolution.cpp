@@ -9,7 +9,7 @@
 //
 // Estimate: seconds = total - kernel + min(cuDNN's time, implicit GEMM: operations / 45 TFLOPS x
 // K/(K+40) and its bytes, with at most 16 channels also a register-blocked direct kernel:
-// operations / (0.6 x float32 rate)).
+// operations / (0.5 x float32 rate)).
 //
 // Silent: depthwise convolutions (nothing to multiply), kernels that the reference's
 // convolutions do not explain.
@@ -21,11 +21,11 @@
 
 #include <algorithm>
 
+#include "architect/rules/convolutions.h"
 #include "architect/rules/rules.h"
 #include "architect/rules/support.h"
 
 namespace quoin::architect::rule {
-
 Finding direct_convolution(const Case& about) {
   const Program& program = about.program();
   Changed changed(about);
@@ -41,30 +41,19 @@ Finding direct_convolution(const Case& about) {
     if (twin < 0) continue;
     const Op& conv = op_at(about.model.reference, twin);
     if (!conv.conv || conv.conv->groups > 1) continue;
-    const cost::ConvCall call = conv_call(about.model.reference, conv);
-    const double points = call.transposed ? call.in_points : call.out_points;
-    const double depth = call.in_channels * call.taps;
-    const double ops = 2 * call.batch * points * call.in_channels * call.out_channels * call.taps;
-    const double io =
-        4 * call.batch * (call.in_channels * call.in_points + call.out_channels * call.out_points);
-    const double stream = io / cost::stream_rate(about.gpu).value;
-    const double tensor = cost::peak(about.gpu, cost::DotType::tf32).value * 0.091;
-    const double width = std::min(1.0, call.out_channels / 64);
-    const double implicit = std::max(ops / (tensor * depth / (depth + 40) * width), stream * 1.15);
-    const double library = cost::conv_time(call, about.gpu).value;
-    const double direct =
-        call.in_channels <= 16 ? std::max(ops / (0.6 * about.gpu.fp32.value), stream * 1.15) : 1e9;
-    const double best = std::min({implicit, library, direct});
+    const ConvolutionWays ways = convolution_ways(about, id, twin);
+    const double best = std::min({ways.implicit, ways.library, ways.direct});
     const double now = changed.price(id).device.value;
     if (best > 0.9 * now) continue;
     if (now > before) {
-      way = best == library ? "library" : best == direct ? "direct" : "implicit";
+      way = best == ways.library ? "library" : best == ways.direct ? "direct" : "implicit";
       before = now;
       after = best;
-      rate = ops / now / 1e12;
+      rate = ways.operations / now / 1e12;
       shape = *conv.conv;
     }
     changed.device(id, cost::Seconds{best});
+    if (best == ways.direct && ways.tail >= 0) changed.drop(ways.tail);
     kernels.push_back(op_name(op));
   }
   if (kernels.empty())

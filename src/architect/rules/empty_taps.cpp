@@ -6,7 +6,7 @@
 // Why it is slow: only 1 / (product of strides) of the taps count; the others cost their loads,
 // masks and multiplies.
 //
-// Estimate: seconds = total - kernel + kernel / (product of strides) x 1.15, not below its bytes
+// Estimate: seconds = total - kernel + kernel / (product of strides) x 1.5, not below its bytes
 // over the bandwidth.
 //
 // Silent: stride 1, kernels whose loads are active more than 1.3 / strides of the time.
@@ -38,7 +38,7 @@ Finding empty_taps(const Case& about) {
     const double io = call.element * call.batch *
                       (call.in_channels * call.in_points + call.out_channels * call.out_points);
     const double best =
-        std::max(now / call.strides * 1.15, io / cost::stream_rate(about.gpu).value * 1.2);
+        std::max(now / call.strides * 1.5, io / cost::stream_rate(about.gpu).value * 1.2);
     if (best > 0.9 * now) continue;
     changed.device(id, cost::Seconds{best});
     kernels.push_back(op_name(op_at(program, id)));

@@ -392,9 +392,8 @@ Seconds library_time(const Program& program, const Op& op, const cost::GpuDevice
     case OpKind::conv: return cost::conv_time(conv_call(program, op), gpu);
     case OpKind::reduction: {
       const Along a = along(in, op.dims);
-      const double passes = op.device_kernels > 1 ? 0.45 * (op.device_kernels - 1) : 0;
-      return cost::reduction_time(Bytes{read.value * (1 + 2 * passes)}, written, a.length, a.inner,
-                                  gpu);
+      return cost::reduction_time(read, written, a.length, a.inner, gpu) +
+             cost::microseconds(2.5) * std::max(0, op.device_kernels - 1);
     }
     case OpKind::softmax: {
       const Along a = along(in, op.dims);
@@ -439,11 +438,23 @@ Seconds library_time(const Program& program, const Op& op, const cost::GpuDevice
   return one + cost::microseconds(2.5) * std::max(0, op.device_kernels - 1);
 }
 
-Seconds host_price(const Op& op) {
+Seconds host_price(const Program& program, const Op& op) {
   using cost::HostCall;
   const double kernels = std::max(1, op.device_kernels);
   switch (op.kind) {
-    case OpKind::launch: return cost::host_time(HostCall::triton_launch);
+    case OpKind::launch: {
+      // Views that the call takes as arguments were made in Python too.
+      double views = 0;
+      for (const Operand& operand : op.inputs) {
+        const Value* value = value_of(program, operand.value);
+        views += value != nullptr && value->base >= 0 ? 1 : 0;
+      }
+      const Kernel& kernel =
+          program.kernels[static_cast<std::size_t>(std::max(0, op.launch->kernel))];
+      return cost::host_time(HostCall::triton_launch) +
+             cost::microseconds(1) * static_cast<double>(kernel.arguments.size()) +
+             cost::microseconds(3.5) * views;
+    }
     case OpKind::elementwise:
     case OpKind::cast: return cost::host_time(HostCall::elementwise) * kernels;
     case OpKind::copy:
@@ -468,7 +479,7 @@ Seconds host_price(const Op& op) {
 
 OpPrice price_op(const Program& program, const Op& op, const cost::GpuDevice& gpu) {
   OpPrice out;
-  out.host = host_price(op);
+  out.host = host_price(program, op);
   if (op.launch && op.launch->kernel >= 0) {
     out.kernel = cost::price(tiled_kernel(program, op), gpu);
     out.device = out.kernel.time;

@@ -7,8 +7,8 @@
 // by a runtime value is about 22 instructions.
 //
 // Estimate: the kernel with its divisions hoisted out of the lanes (a two-dimensional grid), and
-// bounds tests and addresses halved by reusing what a lane has loaded for its neighbours; priced
-// again, not below the bytes over the streaming rate.
+// bounds tests and addresses cut by a third by reusing what a lane has loaded for its
+// neighbours; priced again, not below the bytes over the streaming rate.
 //
 // Silent: where the issue pipe is not the limiter, or under 10 instructions per element.
 //
@@ -40,14 +40,14 @@ Finding index_arithmetic(const Case& about) {
     const double index =
         a.integer + a.compare + a.select + 22 * a.integer_div + 5 * a.integer_div_constant;
     if (index < 0.3 * better.instructions) continue;
-    better.instructions -= 0.6 * index;
+    better.instructions -= 0.35 * index;
     better.special = std::max(0.0, better.special - 3 * a.integer_div);
     // A lane that keeps its neighbours' values loads half as often.
     double loads = 0;
     for (cost::TileAccess& access : better.accesses) {
       if (access.kind != cost::TileAccess::Kind::load) continue;
       const double again = access.program.value / std::max(access.program_distinct.value, 1.0);
-      if (again > 2) access.executions *= 0.6;
+      if (again > 2) access.executions *= 0.75;
       loads += access.executions;
     }
     double bytes = 0;

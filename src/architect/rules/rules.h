@@ -21,6 +21,7 @@ Finding ieee_dot(const Case& about);
 Finding tile_misfit(const Case& about);
 Finding unsplit_k(const Case& about);
 Finding direct_convolution(const Case& about);
+Finding few_channels(const Case& about);
 Finding empty_taps(const Case& about);
 Finding slower_than_reference(const Case& about);
 Finding slower_than_library(const Case& about);

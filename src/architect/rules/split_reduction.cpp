@@ -39,6 +39,11 @@ ValueId shared_input(const Program& program, const Op& first, const Op& second) 
   return -1;
 }
 
+bool misaligned(const Program& program, ValueId tensor) {
+  const Value& value = *value_at(program, tensor);
+  return value.shape.size() > 1 && value.shape.back() * bytes_of(value.type) % 32 != 0;
+}
+
 }  // namespace
 
 Finding split_reduction(const Case& about) {
@@ -68,7 +73,9 @@ Finding split_reduction(const Case& about) {
       if (rows < 2.0 * about.gpu.sms || written < 0.5 * bytes || rows * 1024 > bytes) continue;
       const double row = bytes / rows;
       const bool held = row <= 262144;
-      const double moved = (held ? bytes : 2 * bytes) + written;
+      // Rows that start inside a sector: partly written sectors are merged in memory.
+      const double merged = misaligned(program, tensor) ? 2.2 : 1;
+      const double moved = (held ? bytes : 2 * bytes) + merged * written;
       Changed changed(about);
       changed.drop(first);
       // Small launches between the two (square roots of sums) go too.
