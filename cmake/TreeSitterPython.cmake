@@ -1,18 +1,18 @@
-# The Python grammar of tree-sitter as target `tree_sitter_python`, on the distribution's runtime.
+# tree-sitter's runtime with the Python grammar, as target `tree_sitter_python`.
 #
-# The grammar comes from its pinned source package, the few headers that its sources include from
-# the source package of tree-sitter itself (the runtime's own copies are too old for it). Both are
-# fetched with pip once, checked against their hashes, and kept in QUOIN_GRAMMAR_CACHE, so that
-# every later configuration works offline. Grammar and runtime agree on ABI 14.
+# Both come from their pinned source packages, fetched with pip once, checked against their hashes
+# and kept in QUOIN_GRAMMAR_CACHE, so that every later configuration works offline. The runtime is
+# not Debian's libtree-sitter 0.20.7: that one corrupts the heap on a node with more than 65,535
+# children, which any long enough line of unclosed brackets makes. Both agree on ABI 14.
 set(QUOIN_GRAMMAR_CACHE ${PROJECT_SOURCE_DIR}/.cache/tree-sitter CACHE PATH
     "Where the fetched tree-sitter grammar is kept")
 set(grammar_version 0.23.6)
 set(grammar_hash 354bfa0a2f9217431764a631516f85173e9711af2c13dbd796a8815acfe505d9)
-set(headers_version 0.23.2)
-set(headers_hash 66bae8dd47f1fed7bdef816115146d3a41c39b5c482d7bad36d9ba1def088450)
+set(runtime_version 0.23.2)
+set(runtime_hash 66bae8dd47f1fed7bdef816115146d3a41c39b5c482d7bad36d9ba1def088450)
 
 set(grammar_archive ${QUOIN_GRAMMAR_CACHE}/tree_sitter_python-${grammar_version}.tar.gz)
-set(headers_archive ${QUOIN_GRAMMAR_CACHE}/tree-sitter-${headers_version}.tar.gz)
+set(runtime_archive ${QUOIN_GRAMMAR_CACHE}/tree-sitter-${runtime_version}.tar.gz)
 
 function(quoin_fetch_source_package archive requirement hash)
   if(EXISTS ${archive})
@@ -38,29 +38,28 @@ endfunction()
 
 quoin_fetch_source_package(${grammar_archive} "tree-sitter-python==${grammar_version}"
                            ${grammar_hash})
-quoin_fetch_source_package(${headers_archive} "tree-sitter==${headers_version}" ${headers_hash})
+quoin_fetch_source_package(${runtime_archive} "tree-sitter==${runtime_version}" ${runtime_hash})
 
 set(unpacked ${CMAKE_CURRENT_BINARY_DIR}/tree_sitter)
 set(grammar ${unpacked}/tree_sitter_python-${grammar_version}/src)
-set(headers ${unpacked}/tree-sitter-${headers_version}/tree_sitter/core/lib/src)
-if(NOT EXISTS ${grammar}/parser.c OR NOT EXISTS ${headers}/parser.h)
+set(runtime ${unpacked}/tree-sitter-${runtime_version}/tree_sitter/core/lib)
+if(NOT EXISTS ${grammar}/parser.c OR NOT EXISTS ${runtime}/src/lib.c)
   file(ARCHIVE_EXTRACT INPUT ${grammar_archive} DESTINATION ${unpacked})
-  file(ARCHIVE_EXTRACT INPUT ${headers_archive} DESTINATION ${unpacked})
+  file(ARCHIVE_EXTRACT INPUT ${runtime_archive} DESTINATION ${unpacked})
 endif()
-foreach(header alloc array parser ts_assert)  # included as "tree_sitter/<header>.h"
-  configure_file(${headers}/${header}.h ${unpacked}/include/tree_sitter/${header}.h COPYONLY)
+# The grammar's package lacks the headers that its sources include as "tree_sitter/<header>.h".
+foreach(header alloc array parser ts_assert)
+  configure_file(${runtime}/src/${header}.h ${unpacked}/include/tree_sitter/${header}.h COPYONLY)
 endforeach()
 
-find_path(TREE_SITTER_INCLUDE_DIR tree_sitter/api.h)
-find_library(TREE_SITTER_LIBRARY tree-sitter)
-if(NOT TREE_SITTER_INCLUDE_DIR OR NOT TREE_SITTER_LIBRARY)
-  message(FATAL_ERROR "tree-sitter's runtime is missing: install libtree-sitter-dev, or configure "
-                      "with -DQUOIN_ARCHITECT=OFF")
-endif()
-
-add_library(tree_sitter_python STATIC ${grammar}/parser.c ${grammar}/scanner.c)
-# Generated code: a table of 130,000 lines that no optimiser improves, and no warning of ours.
-target_compile_options(tree_sitter_python PRIVATE -O1 -w)
-target_include_directories(tree_sitter_python PRIVATE ${unpacked}/include
-                           SYSTEM INTERFACE ${TREE_SITTER_INCLUDE_DIR})
-target_link_libraries(tree_sitter_python INTERFACE ${TREE_SITTER_LIBRARY})
+add_library(tree_sitter_python STATIC ${grammar}/parser.c ${grammar}/scanner.c ${runtime}/src/lib.c)
+# Other people's code, no warning of ours. The tables of parser.c, 130,000 lines, are no work for
+# an optimiser.
+target_compile_options(tree_sitter_python PRIVATE -w)
+set_source_files_properties(${grammar}/parser.c PROPERTIES COMPILE_OPTIONS -O1)
+set_source_files_properties(${runtime}/src/lib.c PROPERTIES
+                            COMPILE_OPTIONS "-O2;-D_POSIX_C_SOURCE=200112L;-D_DEFAULT_SOURCE")
+target_include_directories(tree_sitter_python
+  PRIVATE ${unpacked}/include ${runtime}/src
+  SYSTEM INTERFACE ${runtime}/include
+  PRIVATE ${runtime}/include)

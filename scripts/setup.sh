@@ -7,8 +7,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-packages="g++ cmake ninja-build pkg-config libcli11-dev nlohmann-json3-dev libfmt-dev
-  libtree-sitter-dev"
+packages="g++ cmake ninja-build pkg-config libcli11-dev nlohmann-json3-dev libfmt-dev"
+python3 -m pip --version >/dev/null 2>&1 || packages="$packages python3-pip"  # the grammar
 case "${1:-build}" in
   build) ;;
   test) packages="$packages libgtest-dev clang libomp-dev libclang-rt-14-dev python3 python3-venv" ;;

@@ -59,6 +59,13 @@ class Converter {
   void run() {
     tree_.nodes.reserve(concrete_.size());
     tree_.children.reserve(concrete_.size());
+    for (std::size_t i = 0; i < concrete_.size(); ++i) {
+      // Errors sit anywhere, also between the parts of what is otherwise whole.
+      const auto node = static_cast<Index>(i);
+      if (rule(node) == Rule::error && tree_.errors.size() < kMaxErrors) {
+        tree_.errors.push_back({at(node).line, near(node)});
+      }
+    }
     tree_.root = concrete_.empty() ? -1 : block(0);
   }
 
@@ -125,6 +132,11 @@ class Converter {
     const NodeId made = make(kind, from);
     tree_.nodes[made].text = value;
     return made;
+  }
+  std::string near(Index node) const {
+    const std::string_view piece = text(node);
+    return "a syntax error near '" + std::string(piece.substr(0, piece.find('\n')).substr(0, 40)) +
+           "'";
   }
   NodeId error(Index from, std::string what) {
     if (tree_.errors.size() < kMaxErrors) tree_.errors.push_back({at(from).line, std::move(what)});
@@ -201,8 +213,7 @@ class Converter {
 
   /// Half a statement: what of it is whole is kept, so that definitions inside survive.
   NodeId broken(Index node) {
-    Ids statements = {
-        error(node, "a syntax error near '" + std::string(text(node).substr(0, 40)) + "'")};
+    Ids statements;
     for (const Index c : named(node)) {
       switch (rule(c)) {
         case Rule::function_definition:
@@ -465,8 +476,7 @@ class Converter {
       case Rule::parenthesized_list_splat: return make(NodeKind::star, node, {joined(node)});
       case Rule::dictionary_splat: return make(NodeKind::double_star, node, {joined(node)});
       case Rule::assignment: return assignment(node);
-      case Rule::error:
-        return error(node, "a syntax error near '" + std::string(text(node).substr(0, 40)) + "'");
+      case Rule::error: return make(NodeKind::error, node);  // said by run()
       default: return compound(node);
     }
   }

@@ -331,7 +331,6 @@ Val Interpreter::builtin_attribute(const Val& object, Symbol name) {
   if (path == "torch.version" || path == "sys") return string("");
   if (text == "__version__") return string("2.11.0");
   if (text == "__name__") return string(path);
-  if (path == "triton.runtime.driver" || path == "torch.backends") return builtin(path + ".x");
   return builtin(path + "." + std::string(text));
 }
 

@@ -63,7 +63,6 @@ Interpreter::Flow Interpreter::run_statement(NodeId statement) {
     case NodeKind::with_: return run_with(statement);
     case NodeKind::try_: return run_try(statement);
     case NodeKind::block: return run_block(statement);
-    case NodeKind::error: misunderstood(node.line, "a syntax error"); break;
     default: break;  // pass, assert, global, del: nothing that a model needs
   }
   return Flow::normal;
