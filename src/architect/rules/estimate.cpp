@@ -210,8 +210,11 @@ TiledKernel tiled_kernel(const Program& program, const Op& op) {
   if (!kernel.dots.empty()) {
     // Index vectors of a two-dimensional tile are computed by every lane of the other dimension: a
     // vector along K 32 times, one along the rows by each warp. Implicit GEMMs live on them.
-    const double replicated = gather_lanes(kernel, out) ? 20 : 4;
+    const bool gathers = gather_lanes(kernel, out);
+    const double replicated = gathers ? 20 : 4;
     const Arithmetic& a = kernel.arithmetic;
+    // Plain tiles: one mask and one address for each wide load.
+    if (!gathers) out.instructions -= 0.4 * a.integer;
     out.instructions += (replicated - 1) * (11 * a.integer_div + 1.5 * a.integer_div_constant);
   }
   for (const Dot& dot : kernel.dots) {

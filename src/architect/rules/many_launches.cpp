@@ -1,4 +1,4 @@
-// many-launches: the host cannot launch as fast as the device computes
+// many-launches: more launches than the host can keep up with
 //
 // What: a forward call of many short operations whose host time exceeds the device's work.
 //

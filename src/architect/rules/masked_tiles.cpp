@@ -1,4 +1,4 @@
-// masked-tiles: tiles that a mask makes zero are multiplied
+// masked-tiles: products of tiles that a mask makes zero
 //
 // What: a product of triangular matrices (tril, triu in the reference) or a causal attention
 // whose kernel walks all tiles of K.

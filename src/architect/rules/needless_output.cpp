@@ -28,17 +28,12 @@ Finding needless_output(const Case& about) {
     const Op& op = program.ops[i];
     if (op.kind != OpKind::fill || op.outputs.empty()) continue;
     const ValueId root = root_of(program, op.outputs.front());
-    bool overwritten = false, added = false;
-    for (OpId reader : consumers_of(program, static_cast<OpId>(i))) {
-      const Kernel* kernel = kernel_of(program, op_at(program, reader));
-      if (kernel == nullptr) {
-        added = true;
-        continue;
-      }
-      for (const Access& access : kernel->accesses) {
-        if (root_of(program, access.value) != root) continue;
-        if (access.kind == AccessKind::store) overwritten = true;
-        if (access.kind != AccessKind::store) added = true;
+    // A launch that stores to it without reading it is the first thing that happens to it.
+    bool overwritten = false;
+    const bool added = !consumers_of(program, static_cast<OpId>(i)).empty();
+    for (OpId id : launches(program)) {
+      for (ValueId out : op_at(program, id).outputs) {
+        overwritten = overwritten || (id > static_cast<OpId>(i) && root_of(program, out) == root);
       }
     }
     if (!overwritten || added) continue;

@@ -46,6 +46,7 @@ struct Finding {
   cost::Seconds after;          // the program, changed
   Effort effort = Effort::rework;
   Text text;
+  std::string note;  // for --explain: what the price does not show
 
   [[nodiscard]] static Finding refused(std::string why) {
     Finding out;

@@ -19,6 +19,8 @@
 // of the float version's speed, int8 and [N,K] in place together 2.6 times.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "architect/rules/dots.h"
 #include "architect/rules/rules.h"
 #include "architect/rules/support.h"
@@ -54,6 +56,7 @@ Finding widened_int8(const Case& about) {
       int8.dots[i].cast = false;
     }
     if (!found) continue;
+    int8.instructions = std::max(0.0, int8.instructions - kernel.arithmetic.convert);
     kernels.push_back("`" + op_at(program, id).name + "`");
     alone.kernel(id, int8);
     for (const PerCallCopy& copy : per_call_copies(program)) {
@@ -79,16 +82,21 @@ Finding widened_int8(const Case& about) {
   const std::string who = list_text(kernels);
   const std::string weight = weights.empty() ? "the weight" : list_text(weights);
   if (across) {
+    const bool helps = alone.total().value < 0.97 * about.current.total.value;
+    const std::string alone_text =
+        helps ? fmt::format("would reach only {}", milliseconds(alone.total()))
+              : fmt::format("would not help, {} by the model", milliseconds(alone.total()));
     out.text.bottleneck = fmt::format(
         "{}{} casts its int8 tiles to {} before the dot, so the call takes {} where int8 tensor "
         "cores on K-major tiles need {}. "
-        "Int8 alone would not help, {} by the model, because an int8 operand stored as [K, N] is "
-        "transposed in shared memory.",
+        "Int8 alone {}, because an int8 operand stored as [K, N] is transposed in shared memory.",
         weights.empty() ? ""
                         : fmt::format("Transposing {} takes {} in every call, and ", weight,
                                       milliseconds({copy_seconds})),
-        who, type, milliseconds(about.current.total), milliseconds(out.after),
-        milliseconds(alone.total()));
+        who, type, milliseconds(about.current.total), milliseconds(out.after), alone_text);
+    out.note = fmt::format("int8 alone, the operand left as [K, N]: {}, {} of today's speed",
+                           milliseconds(alone.total()),
+                           times(about.current.total.value / alone.total().value));
     out.text.method = fmt::format(
         "Consume {} in its stored [N, K] layout instead of transposing it per call, and multiply "
         "int8 by int8 into an int32 "

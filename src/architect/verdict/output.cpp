@@ -122,6 +122,9 @@ std::string explain(const Verdict& v, const Model& model, const cost::GpuDevice&
                      milliseconds(price.after),
                      times(v.before.value / std::max(price.after.value, 1e-12)),
                      &price == v.chosen() ? "  chosen" : "");
+      if (!price.finding.note.empty()) {
+        fmt::format_to(std::back_inserter(out), "  {:<27}            {}\n", "", price.finding.note);
+      }
     } else {
       fmt::format_to(std::back_inserter(out), "  {:<27}         -  {}\n", price.rule->id,
                      price.finding.refused_because);

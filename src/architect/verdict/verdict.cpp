@@ -129,8 +129,8 @@ void say_yes(Verdict& v, const Model& model, const Correction& correction) {
   const std::string by = correction.cited.empty() ? "by the model" : correction.cited;
   v.worth = true;
   v.reason =
-      fmt::format("One call takes {} ({}) because of {}, and without it about {}.",
-                  milliseconds(v.before), by, chosen.rule->title, milliseconds(chosen.after));
+      fmt::format("One call takes {} ({}) and about {} without its bottleneck: {}.",
+                  milliseconds(v.before), by, milliseconds(chosen.after), chosen.rule->title);
   v.reason = sentences(v.reason, 1);
   v.bottleneck = sentences(chosen.finding.text.bottleneck, 2);
   v.method = sentences(chosen.finding.text.method, 2);
@@ -173,12 +173,14 @@ Verdict judge(const Model& model, const cost::GpuDevice& gpu) {
   }
   for (std::size_t i = 0; i < v.rules.size(); ++i) {
     const RulePrice& price = v.rules[i];
-    if (!price.finding.applies || !(price.after.value > 0) || !std::isfinite(price.after.value)) continue;
+    if (!price.finding.applies || !(price.after.value > 0) || !std::isfinite(price.after.value))
+      continue;
     if (v.best < 0 || weighed(price) < weighed(*v.chosen())) v.best = static_cast<int>(i);
   }
-  const bool streams_already =
-      correction.at_bandwidth && v.chosen() != nullptr && v.chosen()->finding.effort == Effort::edit &&
-      v.chosen()->rule->category == Category::layout && model.current.ops.size() == 1;
+  const bool streams_already = correction.at_bandwidth && v.chosen() != nullptr &&
+                               v.chosen()->finding.effort == Effort::edit &&
+                               v.chosen()->rule->category == Category::layout &&
+                               model.current.ops.size() == 1;
   const double gain = v.chosen() != nullptr ? v.before.value / v.chosen()->after.value - 1 : 0;
   if (v.chosen() != nullptr && gain >= bar(v.chosen()->finding.effort) && !streams_already) {
     say_yes(v, model, correction);
