@@ -157,6 +157,41 @@ TEST(Host, Ends) {
   }
 }
 
+// What a first call puts aside for the next ones is not work of a call.
+TEST(Host, CachesAreFilled) {
+  const Model model = model_of_code(
+      "torch.rand(8, 16)",
+      "class ModelNew(nn.Module):\n"
+      "    def __init__(self):\n        super().__init__()\n"
+      "        self.w = nn.Parameter(torch.rand(32, 16))\n        self.cached = None\n"
+      "    def forward(self, x):\n"
+      "        if self.cached is None:\n            self.cached = self.w.t().contiguous()\n"
+      "        return x @ self.cached\n");
+  EXPECT_EQ(operations_of(model), "matmul:matmul");
+  EXPECT_TRUE(model.current.ops.at(0).matmul->b_is_weight);
+  EXPECT_TRUE(model.current.ops[0].inputs.at(1).producers.empty());
+}
+
+TEST(Host, KernelPartsExtendTheReference) {
+  const std::string imports(kImports);
+  const auto document = document_of(
+      imports +
+          "class Model(nn.Module):\n    def __init__(self, n):\n        super().__init__()\n"
+          "        self.fc = nn.Linear(n, 2 * n)\n"
+          "    def forward(self, x):\n        return self.fc(x)\nN = 16\n"
+          "def get_inputs():\n    return [torch.rand(4, N)]\n"
+          "def get_init_inputs():\n    return [N]\n",
+      imports +
+          "class ModelNew(Model):\n    def forward(self, x):\n"
+          "        return torch.relu(super().forward(x))\n",
+      "");
+  ASSERT_TRUE(document.ok());
+  const Model model = model_of(document.value());
+  EXPECT_EQ(lost_text(model), "");
+  EXPECT_EQ(operations_of(model), "matmul:linear elementwise:relu");
+  EXPECT_TRUE(model.outputs_match);
+}
+
 TEST(Host, WeightOnlyWork) {
   const Model model = model_of_code(
       "torch.rand(8, 16)",

@@ -250,6 +250,16 @@ TEST(Tile, ReductionsAndScans) {
   EXPECT_TRUE(kernel.reductions[2].scan);
 }
 
+TEST(Tile, MasksOfFewerDimensions) {
+  const Model model = kernel_of(
+      "r = tl.arange(0, B)\nc = tl.arange(0, 32)\n"
+      "v = tl.load(x_ptr + r[:, None] * m + c[None, :], mask=c < 8, other=0.0)\n"
+      "tl.store(y_ptr + r[:, None] * m + c[None, :], v, mask=(r < 16)[:, None])");
+  EXPECT_NEAR(only_kernel(model).accesses.at(0).active, 0.25, 0.03);
+  EXPECT_NEAR(only_kernel(model).accesses.at(1).active, 0.25, 0.03);
+  EXPECT_EQ(only_kernel(model).accesses[1].elements, 64 * 32);
+}
+
 TEST(Tile, WindowsOverlap) {
   const Model model = kernel_of(
       "o = tl.arange(0, B)\nacc = tl.zeros([B], tl.float32)\n"

@@ -31,14 +31,11 @@ std::vector<Val> inputs_of(Interpreter& interpreter, std::string_view name) {
   return items;
 }
 
-/// Names that only one part has: the kernel part rarely repeats get_inputs and its constants.
+/// The kernel part may use what only the reference defines: get_inputs, constants, base classes.
+/// What it defines itself comes later and wins.
 void borrow(Interpreter& interpreter, Environment& from, Symbols& symbols) {
   for (const auto& [symbol, value] : from.variables) {
-    const std::string_view name = symbols.text(symbol);
-    const bool plain = value.is_number() || value.is(ValKind::tuple) || value.is(ValKind::list) ||
-                       value.is(ValKind::string);
-    const bool inputs = name == "get_inputs" || name == "get_init_inputs";
-    if ((plain || inputs) && !interpreter.global(name).known()) interpreter.set_global(name, value);
+    interpreter.set_global(symbols.text(symbol), value);
   }
 }
 
@@ -51,12 +48,14 @@ struct Run {
       : program(made), recorder(made), interpreter(symbols, recorder, lost, reference) {}
 };
 
-void run_model(Run& run, std::initializer_list<std::string_view> classes) {
+/// Builds the model and runs forward as its second call does: a first call may fill caches.
+void run_model(Run& run, std::initializer_list<std::string_view> classes, const Val& not_this) {
   Interpreter& interpreter = run.interpreter;
   Val type;
   for (const std::string_view name : classes) {
     type = interpreter.global(name);
-    if (type.is(ValKind::class_)) break;
+    if (type.is(ValKind::class_) && type.object != not_this.object) break;
+    type = unknown_val();
   }
   if (!type.is(ValKind::class_)) {
     interpreter.misunderstood(1, "no class '" + std::string(*classes.begin()) + "'");
@@ -76,8 +75,12 @@ void run_model(Run& run, std::initializer_list<std::string_view> classes) {
   for (const Val& input : inputs) flatten(input, run.program.inputs);
   for (const ValueId id : run.program.inputs) run.recorder.value(id).name.clear();
   run.recorder.phase = Recorder::Phase::running;
-  const Val result = interpreter.call_forward(
-      model, {.name = {}, .positional = std::move(inputs), .keywords = {}, .line = 0});
+  const Call call{.name = {}, .positional = std::move(inputs), .keywords = {}, .line = 0};
+  Val result = interpreter.call_forward(model, call);
+  if (interpreter.state_changed && !interpreter.out_of_steps()) {
+    run.recorder.restart();
+    result = interpreter.call_forward(model, call);
+  }
   flatten(result, run.program.outputs);
   run.program.complete = interpreter.forward_returned();
   if (run.recorder.overflow) {
@@ -121,12 +124,12 @@ Model model_of(const Document& document) {
     return model;
   }
   model.current.present = true;
-  current.interpreter.run_module(kernel_tree.value());
   if (model.reference.present) {
     borrow(current.interpreter, reference.interpreter.globals(), symbols);
-    run_model(reference, {"Model"});
+    run_model(reference, {"Model"}, {});
   }
-  run_model(current, {"ModelNew", "Model"});
+  current.interpreter.run_module(kernel_tree.value());
+  run_model(current, {"ModelNew", "Model"}, reference.interpreter.global("Model"));
   model.outputs_match = same_outputs(model.current, model.reference);
   return model;
 }

@@ -1,10 +1,20 @@
 // Calls of the host interpreter: functions, classes, instances and the way to the builtins.
 #include <algorithm>
+#include <cmath>
 
 #include "architect/model/host/interpreter.h"
 #include "architect/model/torch/torch.h"
 
 namespace quoin::architect {
+namespace {
+
+Val bit_length(const Val& value) {
+  std::int64_t bits = 0;
+  for (std::int64_t rest = std::abs(value.number); rest > 0; rest >>= 1) ++bits;
+  return int_val(bits);
+}
+
+}  // namespace
 
 Val Interpreter::argument(const Call& call, std::size_t place, std::string_view name) const {
   if (place < call.positional.size()) return call.positional[place];
@@ -335,10 +345,13 @@ Val Interpreter::builtin_attribute(const Val& object, Symbol name) {
 }
 
 void Interpreter::set_attribute(const Val& object, Symbol name, const Val& value) {
+  const bool running = recorder.phase == Recorder::Phase::running;
   if (object.is(ValKind::instance)) {
     as<InstanceObject>(object).set(name, value);
+    state_changed = state_changed || running;
   } else if (object.is(ValKind::class_)) {
     as<ClassObject>(object).body->set(name, value);
+    state_changed = state_changed || running;
   } else if (object.is_tensor() && symbols.text(name) == "data" && value.is_tensor() &&
              recorder.phase == Recorder::Phase::running) {
     const bool same =
@@ -421,8 +434,14 @@ Val Interpreter::call_method(const Val& receiver, std::string_view name, Call& c
     case ValKind::integer:
     case ValKind::real:
     case ValKind::boolean:
+      result = name == "bit_length" ? bit_length(receiver)
+               : name == "is_integer"
+                   ? bool_val(receiver.as_real() == std::floor(receiver.as_real()))
+                   : receiver;
+      known = name == "bit_length" || name == "is_integer" || name == "item" || name == "to";
+      break;
     case ValKind::dtype:
-      result = receiver;  // .to(...), .item(), .is_integer()
+      result = receiver;  // .to_real() and the like
       known = true;
       break;
     default: break;

@@ -111,6 +111,8 @@ class Interpreter {
   }
   Val call_forward(const Val& model, const Call& call);
   [[nodiscard]] Environment& globals() { return *globals_; }
+  /// Whether forward left something behind for its next call: an attribute, an entry of a dict.
+  bool state_changed = false;
   /// "self.conv.weight" for the tensors of a module.
   void name_parameters(const Val& module, const std::string& prefix, int depth = 0);
 

@@ -398,6 +398,7 @@ void Interpreter::set_item(const Val& object, const Val& index, const Val& value
     const std::int64_t at = index.number < 0 ? index.number + size : index.number;
     if (at >= 0 && at < size) items[at] = value;
   } else if (object.is(ValKind::dict)) {
+    state_changed = state_changed || recorder.phase == Recorder::Phase::running;
     for (auto& [key, held] : as<DictObject>(object).items) {
       if (equal_values(key, index) == 1) {
         held = value;

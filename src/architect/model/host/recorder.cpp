@@ -161,6 +161,21 @@ void Recorder::add_output(ValueId id) {
   op.bytes_written += bytes_of(program_.values[id]);
 }
 
+void Recorder::restart() {
+  program_.ops.clear();
+  loops.clear();
+  for (Storage& storage : storages_) {
+    storage.writers.clear();
+    storage.scratch = false;
+  }
+  for (Value& held : program_.values) {
+    held.producer = -1;
+    if (held.origin == Origin::result || held.origin == Origin::fresh) {
+      held.origin = Origin::parameter;  // kept by the module between calls, where it is used at all
+    }
+  }
+}
+
 void Recorder::finish() {
   for (Value& held : program_.values) {
     const Storage& storage = storages_[held.storage];

@@ -60,6 +60,8 @@ class Recorder {
   [[nodiscard]] double unique_bytes(ValueId id) const;
   [[nodiscard]] bool weight_only(ValueId id) const;
 
+  /// Forgets the operations: what they wrote is now as if it had always been there.
+  void restart();
   /// Copies what the storages know into the values, at the end.
   void finish();
 

@@ -14,8 +14,25 @@ Dependence TileInterpreter::dependence_of(Depends depends) const {
 }
 
 /// One access in the source; its numbers come from measure.cpp.
-int TileInterpreter::record_access(AccessKind kind, const Tile& pointer, const Tile* mask,
+int TileInterpreter::record_access(AccessKind kind, const Tile& given, const Tile* given_mask,
                                    int line) {
+  Tile pointer = given;
+  Tile mask_tile;
+  const Tile* mask = nullptr;
+  if (given_mask != nullptr && given_mask->is(Tile::Kind::index)) {
+    // Both are broadcast to one shape, so that their lanes are the same.
+    const TileShape& wide =
+        given_mask->shape.rank > given.shape.rank ? given_mask->shape : given.shape;
+    TileShape shape = wide;
+    const TileShape& other = &wide == &given.shape ? given_mask->shape : given.shape;
+    for (int d = 0; d < other.rank; ++d) {
+      std::int64_t& size = shape.size[d + shape.rank - other.rank];
+      size = std::max(size, other.size[d]);
+    }
+    pointer = broadcast_to(given, shape);
+    mask_tile = broadcast_to(*given_mask, shape);
+    mask = &mask_tile;
+  }
   Access made;
   made.kind = kind;
   made.line = line;
@@ -28,11 +45,10 @@ int TileInterpreter::record_access(AccessKind kind, const Tile& pointer, const T
   pending.context = context();
   pending.address = pointer.node;
   pending.shape = pointer.shape;
-  if (mask != nullptr && mask->is(Tile::Kind::index)) {
+  if (mask != nullptr) {
     const bool always = graph.is_constant(mask->node) && graph.at(mask->node).value != 0;
     made.masked = !always;
     pending.mask = mask->node;
-    if (mask->shape.rank > pointer.shape.rank) pending.shape = mask->shape;
   }
   for (int d = 0; d < pending.shape.rank; ++d) made.tile.push_back(pending.shape.size[d]);
   made.elements = pending.shape.elements();
