@@ -33,6 +33,7 @@ QUOTED = [
     ("src/linear/quantize/cuda", (*KERNEL, "linear/quantize/", "linear/kernels/cuda/")),
     ("src/linear/quantize/",
      (*KERNEL, "linear/quantize/quantize.h", "linear/kernels/cpu/unroll.h")),
+    ("src/linear/plan/cuda_", ("cost/", "linear/plan/cuda_", "linear/kernels/cuda/sm90a_config")),
     ("src/linear/plan/", ("quoin/", "cost/", "device/", "linear/plan/", "linear/backends.h",
                           "linear/check.h", "linear/errors.h", "linear/layer.h", "linear/pack.h",
                           "linear/select.h")),

@@ -3,8 +3,9 @@
 //
 //   nvcc -std=c++20 -O3 -gencode=arch=compute_90a,code=sm_90a -Isrc -Iinclude \
 //       bench/cuda/bench.cu bench/cuda/no_peers.cu src/linear/kernels/cuda/*.cu \
-//       src/linear/quantize/cuda.cu -o bench
-//   ./bench [--json FILE] [--all] [--rounds R] [--rasters 4,8] [--top T] [MxNxK ...]
+//       src/linear/quantize/cuda.cu src/linear/plan/cuda_plan.cpp src/cost/devices.cpp \
+//       -DFMT_HEADER_ONLY -o bench
+//   ./bench [--json FILE] [--all] [--rounds R] [--rasters 4,8] [--picked] [--top T] [MxNxK]
 //
 // CUDA-graph replays. Cold: the launches of a graph walk through operand sets that together exceed
 // twice the L2 cache. Hot: one set again and again. Candidates are interleaved round by round, in
@@ -16,6 +17,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <functional>
 #include <numeric>
 #include <random>
@@ -23,6 +25,7 @@
 #include <vector>
 
 #include "linear/kernels/cuda/kernels.h"
+#include "linear/plan/cuda_plan.h"
 #include "linear/quantize/cuda.h"
 #include "peers.h"
 
@@ -104,6 +107,7 @@ struct Bench {
   cudaStream_t stream = nullptr;
   cudaEvent_t begin = nullptr, end = nullptr;
   int rounds = 15;
+  bool picked = false;       // only the planner's pick
   std::vector<int> rasters;  // to try for persistent kernels on large shapes, beside the default
 
   Bench() {
@@ -157,16 +161,6 @@ struct Shape {
   std::int64_t m, n, k;
 };
 
-/// Whether a candidate is worth timing: its tile neither wastes nor repeats too much.
-bool sensible(const Config& c, const Shape& s) {
-  if (s.m >= 1024 && c.tile_a * c.tile_b < 128 * 128) return false;
-  const int tile_x = c.swap ? c.tile_b : c.tile_a;
-  if (c.swap) return s.m <= 64 && tile_x >= s.m && (tile_x <= 16 || tile_x <= 4 * s.m);
-  if (c.persistent) return s.m >= 192;
-  if (c.tile_a * c.tile_b >= 128 * 128) return s.m > 64;
-  return s.m > 16 && s.m <= 1024;
-}
-
 double work_of(const Shape& s) {
   return 2.0 * static_cast<double>(s.m) * static_cast<double>(s.n * s.k);
 }
@@ -176,8 +170,8 @@ double settle_of(const Shape& s) { return is_large(s) ? 50 : 0; }
 
 /// Launches in a cold graph: whole walks through the sets, about 5 ms of a large product.
 int cold_launches(const Shape& s, int sets) {
-  const int enough = is_large(s) ? static_cast<int>(std::clamp(5e-3 * 1.2e15 / work_of(s), 2.0, 100.0))
-                                 : 20;
+  const int enough =
+      is_large(s) ? static_cast<int>(std::clamp(5e-3 * 1.2e15 / work_of(s), 2.0, 100.0)) : 20;
   return (enough + sets - 1) / sets * sets;
 }
 
@@ -198,8 +192,8 @@ struct Operands {
 
   explicit Operands(const Shape& s) {
     bytes_x = s.m * s.k, bytes_w = s.n * s.k, bytes_y = s.m * s.n * 2;
-    sets = static_cast<int>(std::max<std::int64_t>(
-        2, (std::int64_t{120} << 20) / (bytes_x + bytes_w + bytes_y) + 1));
+    sets = static_cast<int>(
+        std::max<std::int64_t>(2, (std::int64_t{120} << 20) / (bytes_x + bytes_w + bytes_y) + 1));
     must(cudaMalloc(&x, bytes_x * sets), "x");
     must(cudaMalloc(&w, bytes_w * sets), "w");
     must(cudaMalloc(&y, bytes_y * sets), "y");
@@ -218,10 +212,10 @@ struct Operands {
   Operands(const Operands&) = delete;
   Operands& operator=(const Operands&) = delete;
   ~Operands() {
-    for (void* p : {static_cast<void*>(x), static_cast<void*>(w), static_cast<void*>(y),
-                    static_cast<void*>(expected), static_cast<void*>(scale_x),
-                    static_cast<void*>(scale_w), static_cast<void*>(bias),
-                    static_cast<void*>(wrong)}) {
+    for (void* p :
+         {static_cast<void*>(x), static_cast<void*>(w), static_cast<void*>(y),
+          static_cast<void*>(expected), static_cast<void*>(scale_x), static_cast<void*>(scale_w),
+          static_cast<void*>(bias), static_cast<void*>(wrong)}) {
       cudaFree(p);
     }
   }
@@ -255,22 +249,27 @@ struct Contender {
 
 std::vector<Contender> contenders(const Bench& bench, const Shape& s, const Problem& p, bool all) {
   std::vector<Contender> list;
+  const auto plan = plan_cuda(*quoin::cost::find_gpu("h200"), {s.m, s.n, s.k});
+  const std::string pick = name(*plan.front().config);
   for (const Candidate& c : sm90a_candidates()) {
-    if (refusal(c.config, p) != nullptr || !(all || sensible(c.config, s))) continue;
+    if (refusal(c.config, p) != nullptr || !(all || cuda_in_range(c.config, {s.m, s.n, s.k})))
+      continue;
+    if (bench.picked && name(c.config) != pick) continue;
     LaunchPlan plan;
     must(make_launch_plan(c, p, &plan), "plan");
-    list.push_back({name(c.config), true, [plan](const Problem& q, cudaStream_t stream) {
-                      return launch(plan, q, stream);
-                    }, plan});
+    list.push_back(
+        {name(c.config), true,
+         [plan](const Problem& q, cudaStream_t stream) { return launch(plan, q, stream); }, plan});
     for (const int raster : bench.rasters) {
       if (!c.config.persistent || c.config.swap || s.m < 2048) continue;
       plan.raster = raster / c.config.cluster_a;
-      list.push_back({name(c.config) + " g" + std::to_string(raster), true,
-                      [plan](const Problem& q, cudaStream_t stream) {
-                        return launch(plan, q, stream);
-                      }, plan});
+      list.push_back(
+          {name(c.config) + " g" + std::to_string(raster), true,
+           [plan](const Problem& q, cudaStream_t stream) { return launch(plan, q, stream); },
+           plan});
     }
   }
+  if (bench.picked) return list;
   for (const Peer& peer : peers()) {
     int rows = 0, cols = 0;  // of its tile, where its name tells
     if (s.m >= 1024 && std::sscanf(peer.name.c_str(), "%*s %dx%d", &rows, &cols) == 2 &&
@@ -300,9 +299,8 @@ std::vector<Row> measure_dynamic(const Bench& bench, const Shape& s, const Opera
   };
   std::vector<Timed> timed;
   const int cold = cold_launches(s, operands.sets);
-  timed.push_back(bench.capture("quantise", cold, [&](int i) {
-    return quantise(i % operands.sets, bench.stream, false);
-  }));
+  timed.push_back(bench.capture(
+      "quantise", cold, [&](int i) { return quantise(i % operands.sets, bench.stream, false); }));
   for (const bool dependent : {false, true}) {
     const std::string name = "quantise " + std::string(dependent ? "> " : "+ ") + fastest.name;
     timed.push_back(bench.capture(name, cold, [&](int i) {
@@ -343,9 +341,8 @@ std::vector<Row> measure(const Bench& bench, const Shape& s, bool all) {
       return c.call(operands.problem(s, i % operands.sets), bench.stream);
     }));
     if (is_large(s)) continue;
-    timed.push_back(bench.capture(c.name, 20, [&](int) {
-      return c.call(operands.problem(s, 0), bench.stream);
-    }));
+    timed.push_back(bench.capture(
+        c.name, 20, [&](int) { return c.call(operands.problem(s, 0), bench.stream); }));
   }
   bench.run(timed, settle_of(s));
   const std::size_t kinds = is_large(s) ? 1 : 2;
@@ -356,7 +353,7 @@ std::vector<Row> measure(const Bench& bench, const Shape& s, bool all) {
   std::stable_sort(rows.begin(), rows.end(),
                    [](const Row& a, const Row& b) { return a.cold < b.cold; });
   const auto best = std::find_if(rows.begin(), rows.end(), [](const Row& r) { return r.ours; });
-  if (best != rows.end()) {
+  if (best != rows.end() && !bench.picked) {
     const auto fastest = std::find_if(list.begin(), list.end(), [&](const Contender& c) {
       return c.ours && c.name == best->name;
     });
@@ -376,9 +373,8 @@ double read_speed(const Bench& bench, std::int64_t bytes) {
   std::vector<Timed> timed;
   for (const int blocks : {132, 264, 528, 1056}) {
     timed.push_back(bench.capture("read", sets, [&](int i) {
-      read_all<<<blocks, 512, 0, bench.stream>>>(
-          reinterpret_cast<const int4*>(data + i * bytes), bytes / 16,
-          reinterpret_cast<int*>(data));
+      read_all<<<blocks, 512, 0, bench.stream>>>(reinterpret_cast<const int4*>(data + i * bytes),
+                                                 bytes / 16, reinterpret_cast<int*>(data));
       return cudaGetLastError();
     }));
   }
@@ -431,6 +427,8 @@ int main(int argc, char** argv) {
       for (const char* at = argv[++i]; *at != 0; at += *at == ',') {
         bench.rasters.push_back(static_cast<int>(std::strtol(at, const_cast<char**>(&at), 10)));
       }
+    } else if (argument == "--picked") {
+      bench.picked = true;
     } else if (argument == "--all") {
       all = true;
     } else if (std::sscanf(argv[i], "%lldx%lldx%lld", &m, &n, &k) == 3) {
@@ -452,29 +450,35 @@ int main(int argc, char** argv) {
     return cudaGetLastError();
   })};
   bench.run(empty);
-  std::printf("%s, %d SMs; read %.2f / %.2f / %.2f TB/s on 16 MiB / 117 MB / 1 GiB; "
-              "empty %.2f us\n",
-              device.name, device.multiProcessorCount, speeds[0], speeds[1], speeds[2],
-              empty[0].time());
+  std::printf(
+      "%s, %d SMs; read %.2f / %.2f / %.2f TB/s on 16 MiB / 117 MB / 1 GiB; "
+      "empty %.2f us\n",
+      device.name, device.multiProcessorCount, speeds[0], speeds[1], speeds[2], empty[0].time());
 
   FILE* json = json_path.empty() ? nullptr : std::fopen(json_path.c_str(), "w");
   if (json != nullptr) {
+    const std::time_t now = std::time(nullptr);
+    char date[16] = "";
+    std::strftime(date, sizeof date, "%Y-%m-%d", std::gmtime(&now));
     std::fprintf(json,
-                 "{\"device\": \"%s\", \"driver\": %d, \"read_tb_s\": [%.3f, %.3f, %.3f],\n"
-                 " \"rows\": [",
-                 device.name, driver, speeds[0], speeds[1], speeds[2]);
+                 "{\"device\": \"%s\", \"driver\": %d, \"date\": \"%s\", "
+                 "\"read_tb_s\": [%.3f, %.3f, %.3f],\n \"rows\": [",
+                 device.name, driver, date, speeds[0], speeds[1], speeds[2]);
   }
   bool first = true, right = true;
   for (const Shape& s : shapes) {
     const std::vector<Row> rows = measure(bench, s, all);
-    print_summary(s, rows);
+    if (!bench.picked) print_summary(s, rows);
     std::size_t shown = 0;
     for (const Row& r : rows) {
       const bool wrong = r.ours && !r.right;
       right = right && !wrong;
       if (shown++ < top || wrong) {
         std::printf("  %-22s %9.2f  hot %9.2f  %s%s\n", r.name.c_str(), r.cold, r.hot,
-                    r.ours ? "" : "peer", wrong ? "WRONG" : r.right ? "" : " (other bits)");
+                    r.ours ? "" : "peer",
+                    wrong     ? "WRONG"
+                    : r.right ? ""
+                              : " (other bits)");
       }
       if (json != nullptr) {
         std::fprintf(json,

@@ -103,7 +103,8 @@ struct Floor {
     void* found = nullptr;
     cudaDriverEntryPointQueryResult result{};
     must(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000,
-                                          cudaEnableDefault, &result), "encoder");
+                                          cudaEnableDefault, &result),
+         "encoder");
     const cuuint64_t sizes[] = {kK, static_cast<cuuint64_t>(rows)}, strides[] = {kK};
     const cuuint32_t boxed[] = {128, static_cast<cuuint32_t>(box)}, steps[] = {1, 1};
     CUtensorMap map;
@@ -175,15 +176,12 @@ int main() {
   const Floor f;
   constexpr int kBig = 200 << 10;
   f.time("nothing, 1 CTA of 32 threads", [&](int) { f.start(&nothing, 1, 32, 0, 1); });
-  f.time("nothing, 64 CTAs of 160, 200 KiB",
-         [&](int) { f.start(&nothing, 64, 160, kBig, 1); });
-  f.time("nothing, 128 CTAs of 160, 200 KiB",
-         [&](int) { f.start(&nothing, 128, 160, kBig, 1); });
+  f.time("nothing, 64 CTAs of 160, 200 KiB", [&](int) { f.start(&nothing, 64, 160, kBig, 1); });
+  f.time("nothing, 128 CTAs of 160, 200 KiB", [&](int) { f.start(&nothing, 128, 160, kBig, 1); });
   f.time("nothing, 128 CTAs of 160, 100 KiB, clusters of 2",
          [&](int) { f.start(&nothing, 128, 160, kBig / 2, 2); });
-  f.time("one box each, 128 CTAs", [&](int i) {
-    f.start(&one_box, 128, 160, kBig, 1, f.maps_w64[i], f.y);
-  });
+  f.time("one box each, 128 CTAs",
+         [&](int i) { f.start(&one_box, 128, 160, kBig, 1, f.maps_w64[i], f.y); });
   f.time("64x64 tiles, 12 blocks of K: 64 CTAs, 192 KiB, copy engine", [&](int i) {
     f.start(&boxes, dim3(64), 160, 12 * 16384 + 128, 1, f.maps_x[i], f.maps_w64[i], 12, 8192, f.y);
   });

@@ -3,7 +3,8 @@
 // bias type.
 //
 //   nvcc -std=c++20 -O3 -gencode=arch=compute_90a,code=sm_90a -Isrc -Iinclude \
-//       tests/cuda/check.cu src/linear/kernels/cuda/*.cu -o check && ./check [--quick | --huge]
+//       tests/cuda/check.cu src/linear/kernels/cuda/*.cu -o check && ./check [--tiny | --quick |
+//       --huge]
 //
 // (src/linear/kernels/cuda/sm80.cu with -gencode=arch=compute_80,code=compute_80 instead, to test
 // the PTX that later cards run.)
@@ -56,22 +57,48 @@ enum class Data { random, lowest, strange_scales };
 
 struct Case {
   std::int64_t m, n, k;
-  int pad = 0;      // extra bytes in a row of x and w beyond the next multiple of 16; 1: unaligned
-  int y_pad = 0;    // extra elements in a row of y
+  int pad = 0;    // extra bytes in a row of x and w beyond the next multiple of 16; 1: unaligned
+  int y_pad = 0;  // extra elements in a row of y
   Data data = Data::random;
 };
 
 constexpr Case kCases[] = {
-    {1, 64, 128},       {1, 2048, 2048},     {2, 72, 384},          {3, 65, 129, 16, 1},
-    {7, 200, 384, 0, 8},{8, 64, 1024},       {9, 129, 1000, 32, 3}, {16, 4096, 512},
-    {17, 72, 1000, 0, 2},{31, 1000, 640},    {33, 513, 1152, 16},   {64, 128, 256},
-    {65, 129, 257, 0, 1},{127, 255, 511},    {128, 2048, 2048},     {129, 257, 513, 16, 7},
-    {128, 2048, 2048, 0, 0, Data::lowest},   {200, 1000, 4096},     {300, 520, 1040, 48, 8},
-    {128, 256, 2048, 0, 0, Data::strange_scales}, {16, 256, 2048, 0, 0, Data::strange_scales},
-    {16, 512, 16384, 0, 0, Data::lowest},    {513, 2050, 640},      {1000, 3000, 256},
-    {1, 1, 1},          {5, 3, 2},           {1, 8192, 128},        {1500, 2304, 1152, 0, 8},
-    {40, 40000, 256},   {2500, 72, 512},     {100, 130, 300, 1, 1}, {33, 17, 1, 1},
-    {129, 131, 1020, 4},  {31, 65, 36, 4},     {7, 5, 0},          {300, 257, 131071, 1, 3},
+    {1, 64, 128},
+    {1, 2048, 2048},
+    {2, 72, 384},
+    {3, 65, 129, 16, 1},
+    {7, 200, 384, 0, 8},
+    {8, 64, 1024},
+    {9, 129, 1000, 32, 3},
+    {16, 4096, 512},
+    {17, 72, 1000, 0, 2},
+    {31, 1000, 640},
+    {33, 513, 1152, 16},
+    {64, 128, 256},
+    {65, 129, 257, 0, 1},
+    {127, 255, 511},
+    {128, 2048, 2048},
+    {129, 257, 513, 16, 7},
+    {128, 2048, 2048, 0, 0, Data::lowest},
+    {200, 1000, 4096},
+    {300, 520, 1040, 48, 8},
+    {128, 256, 2048, 0, 0, Data::strange_scales},
+    {16, 256, 2048, 0, 0, Data::strange_scales},
+    {16, 512, 16384, 0, 0, Data::lowest},
+    {513, 2050, 640},
+    {1000, 3000, 256},
+    {1, 1, 1},
+    {5, 3, 2},
+    {1, 8192, 128},
+    {1500, 2304, 1152, 0, 8},
+    {40, 40000, 256},
+    {2500, 72, 512},
+    {100, 130, 300, 1, 1},
+    {33, 17, 1, 1},
+    {129, 131, 1020, 4},
+    {31, 65, 36, 4},
+    {7, 5, 0},
+    {300, 257, 131071, 1, 3},
 };
 
 constexpr DataType kOutTypes[] = {DataType::float16, DataType::bfloat16, DataType::float32,
@@ -138,8 +165,15 @@ Operands make_operands(const Case& c, std::int64_t stride, bool bias, std::mt199
   for (std::int64_t i = 0; bias && i < c.n; ++i) o.bias.push_back(offset(random));
   if (c.data == Data::strange_scales) {
     const float odd[] = {std::numeric_limits<float>::quiet_NaN(),
-                         std::numeric_limits<float>::infinity(), 0.0F, 1e-39F, -1e-7F, 65520.0F,
-                         1e-5F, -std::numeric_limits<float>::quiet_NaN(), 3e38F, 1e-12F};
+                         std::numeric_limits<float>::infinity(),
+                         0.0F,
+                         1e-39F,
+                         -1e-7F,
+                         65520.0F,
+                         1e-5F,
+                         -std::numeric_limits<float>::quiet_NaN(),
+                         3e38F,
+                         1e-12F};
     for (std::int64_t i = 0; i < c.m; i += 2) o.scale_x[i] = odd[i / 2 % 10];
     for (std::int64_t i = 0; i < c.n; i += 3) o.scale_w[i] = odd[i / 3 % 10];
     for (std::size_t i = 0; i < o.bias.size(); i += 7) o.bias[i] = odd[i / 7 % 10];
@@ -160,9 +194,9 @@ std::vector<std::uint8_t> expected_bytes(const Case& c, const std::vector<int>& 
       const int sum = sums[m * c.n + n];
       std::uint32_t bits = static_cast<std::uint32_t>(sum);
       if (out != DataType::int32) {
-        const float y = e::dequantise(sum, factor, o.scale_x[m], o.scale_w[n],
-                                      bias_at(o.bias, bias_type, n));
-        bits = out == DataType::float32    ? e::bits_of(e::canonical_float(y))
+        const float y =
+            e::dequantise(sum, factor, o.scale_x[m], o.scale_w[n], bias_at(o.bias, bias_type, n));
+        bits = out == DataType::float32   ? e::bits_of(e::canonical_float(y))
                : out == DataType::float16 ? e::half_from_float(y)
                                           : e::bfloat16_from_float(y);
       }
@@ -271,8 +305,8 @@ __global__ void count_wrong(const std::uint16_t* y, Problem p, unsigned long lon
       sum = __dp4a(*reinterpret_cast<const int*>(p.x + i / p.n * p.x_stride_elems + j),
                    *reinterpret_cast<const int*>(p.w + i % p.n * p.w_stride_elems + j), sum);
     }
-    const float v = quoin::epilogue::dequantise(sum, p.factor, p.scale_x[i / p.n],
-                                                p.scale_w[i % p.n], 0.0F);
+    const float v =
+        quoin::epilogue::dequantise(sum, p.factor, p.scale_x[i / p.n], p.scale_w[i % p.n], 0.0F);
     if (y[i] != quoin::epilogue::half_from_float(v)) atomicAdd(wrong, 1ULL);
   }
 }
@@ -317,11 +351,12 @@ int main(int argc, char** argv) {
   Tally tally;
   int index = 0;
   for (const Case& c : kCases) {
-    if (option == "--quick" && c.m * c.n * c.k > 20'000'000) {
+    const std::int64_t most = option == "--tiny" ? 1'000'000 : 20'000'000;
+    if ((option == "--quick" || option == "--tiny") && c.m * c.n * c.k > most) {
       ++index;
       continue;
     }
-    check_case(c, index++, random, option == "--quick", tally);
+    check_case(c, index++, random, option == "--quick" || option == "--tiny", tally);
     if (tally.failed > 40) break;
   }
   if (option == "--huge") check_huge(random, tally);

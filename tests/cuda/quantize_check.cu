@@ -33,10 +33,10 @@ struct Case {
 };
 
 constexpr Case kCases[] = {
-    {1, 1},        {3, 7},          {5, 8, 0, 1},   {4, 16},        {133, 255},   {2, 2047},
-    {2, 2048},     {2, 2049},       {7, 4096},      {3, 8191, 16},  {3, 8192},    {2, 8193},
-    {2, 14336},    {2, 16384},      {2, 32768},     {2, 65536},     {2, 65537},   {1, 131071},
-    {9, 4096, 3},  {9, 4100, 16, 3}, {300, 64},      {2, 0},
+    {1, 1},       {3, 7},           {5, 8, 0, 1}, {4, 16},       {133, 255}, {2, 2047},
+    {2, 2048},    {2, 2049},        {7, 4096},    {3, 8191, 16}, {3, 8192},  {2, 8193},
+    {2, 14336},   {2, 16384},       {2, 32768},   {2, 65536},    {2, 65537}, {1, 131071},
+    {9, 4096, 3}, {9, 4100, 16, 3}, {300, 64},    {2, 0},
 };
 
 /// Row r of a case: random values, but every eighth row is a special one.
@@ -47,7 +47,7 @@ float value_of(std::int64_t row, std::int64_t i, std::mt19937& random) {
     case 1: return 0.0F;
     case 2: return i == 0 ? std::numeric_limits<float>::quiet_NaN() : x;
     case 3: return i == 0 ? -std::numeric_limits<float>::infinity() : x;
-    case 4: return x * 1e-7F;                           // float16 subnormals
+    case 4: return x * 1e-7F;                                    // float16 subnormals
     case 5: return static_cast<float>(random() % 255) - 127.0F;  // many exact halves below
     case 6: return i % 2 == 0 ? 254.0F : static_cast<float>(random() % 509) - 254.0F;
     case 7: return x * (i % 2 == 0 ? 1e-39F : 1e-36F);  // float32 and bfloat16 subnormals

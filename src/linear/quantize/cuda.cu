@@ -1,12 +1,11 @@
 // The quantiser's kernels. One reads the row once, in 16-byte vectors, and keeps it in registers;
 // the other takes any alignment and any K, and reads the row twice (the second time from L2).
-#include "linear/quantize/cuda.h"
-
 #include <algorithm>
 #include <type_traits>
 
 #include "linear/epilogue.h"
 #include "linear/kernels/cuda/ptx.h"
+#include "linear/quantize/cuda.h"
 
 namespace quoin::cuda {
 namespace {
@@ -72,8 +71,7 @@ struct RowScale {
   }
   __device__ std::uint32_t code(float x) const {
     if (zero) return 0;
-    return __float_as_uint(
-        __fadd_rn(__fmul_rn(127.0F, __fdiv_rn(x, scale)), kRoundToInteger));
+    return __float_as_uint(__fadd_rn(__fmul_rn(127.0F, __fdiv_rn(x, scale)), kRoundToInteger));
   }
 };
 

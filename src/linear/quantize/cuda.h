@@ -3,8 +3,9 @@
 // Tested by tests/cuda/quantize_check.cu against quantize_row_portable.
 #pragma once
 
-#include <cstdint>
 #include <cuda_runtime.h>
+
+#include <cstdint>
 
 #include "quoin/tensor.h"
 
@@ -13,9 +14,9 @@ namespace quoin::cuda {
 /// scale[m] = max |x[m,k]|, codes[m,k] = round_half_even(127 * (x[m,k] / scale[m])). Device
 /// pointers; strides in elements; K contiguous. Any alignment; 16-byte rows are fast.
 struct QuantizeProblem {
-  const void* x = nullptr;        // [m, k] of type
-  std::int8_t* codes = nullptr;   // [m, k]
-  float* scale = nullptr;         // [m]
+  const void* x = nullptr;       // [m, k] of type
+  std::int8_t* codes = nullptr;  // [m, k]
+  float* scale = nullptr;        // [m]
   std::int64_t m = 0, k = 0;
   std::int64_t x_stride_elems = 0, codes_stride_elems = 0;
   DataType type = DataType::float16;

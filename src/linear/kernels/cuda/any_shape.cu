@@ -10,7 +10,7 @@ namespace {
 constexpr int kTile = 16;   // outputs along M and N of a CTA, one a thread
 constexpr int kDepth = 64;  // bytes of K staged at a time
 
-__global__ void __launch_bounds__(kTile * kTile) any_shape_linear(const Problem p) {
+__global__ void __launch_bounds__(kTile* kTile) any_shape_linear(const Problem p) {
   // + 4 bytes a row, so that rows start in different banks.
   __shared__ __align__(4) std::int8_t x[kTile][kDepth + 4], w[kTile][kDepth + 4];
   const int thread = threadIdx.y * kTile + threadIdx.x;

@@ -11,9 +11,10 @@
 // Tested by tests/cuda/check.cu, timed by bench/cuda/bench.cu.
 #pragma once
 
-#include <cstdint>
 #include <cuda.h>
 #include <cuda_runtime.h>
+
+#include <cstdint>
 #include <span>
 #include <string>
 

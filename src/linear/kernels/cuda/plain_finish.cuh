@@ -14,7 +14,8 @@ __device__ __forceinline__ float bias_of(const Problem& p, std::int64_t n) {
                                           : epilogue::float_from_bfloat16(bits);
 }
 
-/// Finishes and stores y[m, n]. The scales and the bias are the caller's; int32 output ignores them.
+/// Finishes and stores y[m, n]. The scales and the bias are the caller's; int32 output ignores
+/// them.
 __device__ __forceinline__ void store(const Problem& p, std::int64_t m, std::int64_t n, int sum,
                                       float scale_x, float scale_w, float bias) {
   const std::int64_t at = m * p.y_stride_elems + n;

@@ -3,8 +3,9 @@
 // Shared-memory addresses are 32-bit.
 #pragma once
 
-#include <cstdint>
 #include <cuda.h>
+
+#include <cstdint>
 
 namespace quoin::cuda::ptx {
 
@@ -46,9 +47,7 @@ __device__ __forceinline__ bool elected() {
 /// A value that is the same in all lanes of a warp, made known as such: then addresses and
 /// descriptors live in uniform registers. Without, every copy and every wgmma comes in a loop over
 /// the lanes' values (60 instructions a K block, which was the whole time of a small product).
-__device__ __forceinline__ int uniform(int value) {
-  return __shfl_sync(0xFFFFFFFFU, value, 0);
-}
+__device__ __forceinline__ int uniform(int value) { return __shfl_sync(0xFFFFFFFFU, value, 0); }
 
 /// Data Movement, mapa: the address of the same shared variable in CTA `rank` of the cluster.
 __device__ __forceinline__ std::uint32_t map_to_rank(std::uint32_t address, std::uint32_t rank) {
@@ -173,12 +172,11 @@ __device__ __forceinline__ int4 load_shared(std::uint32_t address) {
 /// Warp-level Matrix Instructions, stmatrix: four 8x8 matrices; lane l names row l % 8 of matrix
 /// l / 8.
 __device__ __forceinline__ void store_matrices(std::uint32_t row_address, std::uint32_t a,
-                                               std::uint32_t b, std::uint32_t c,
-                                               std::uint32_t d) {
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(
-                   row_address),
-               "r"(a), "r"(b), "r"(c), "r"(d)
-               : "memory");
+                                               std::uint32_t b, std::uint32_t c, std::uint32_t d) {
+  asm volatile(
+      "stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(row_address), "r"(a),
+      "r"(b), "r"(c), "r"(d)
+      : "memory");
 }
 
 /// Warp-level Matrix Instructions, movmatrix: transposes an 8x8 matrix held two elements a lane.
@@ -222,12 +220,17 @@ __device__ __forceinline__ void take_registers() {
 // --- Order between kernels: Parallel Synchronization, griddepcontrol -----------------------------
 
 /// Returns once the kernels that this one depends on have finished (at once if there are none).
+/// Cards before Hopper have no early start, and so nothing to wait for.
 __device__ __forceinline__ void wait_for_producer_kernel() {
+#if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
 }
 /// Lets the next kernel of the stream start early.
 __device__ __forceinline__ void release_dependent_kernel() {
+#if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
 }
 
 }  // namespace quoin::cuda::ptx

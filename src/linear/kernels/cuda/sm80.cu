@@ -69,8 +69,9 @@ __device__ __forceinline__ void load_rows(std::uint8_t* target, const Rows& rows
       std::uint32_t words[4] = {};
 #pragma unroll
       for (int j = 0; j < 16; ++j) {
-        if (j < valid) words[j / 4] |= static_cast<std::uint32_t>(
-            static_cast<std::uint8_t>(source[j])) << (j % 4 * 8);
+        if (j < valid)
+          words[j / 4] |= static_cast<std::uint32_t>(static_cast<std::uint8_t>(source[j]))
+                          << (j % 4 * 8);
       }
       *reinterpret_cast<uint4*>(to) = {words[0], words[1], words[2], words[3]};
     }
@@ -125,8 +126,8 @@ struct Warp {
       for (int r = 0; r < kRows * 2; ++r) {
         const std::int64_t m = m0 + row + r / 2 * 16 + r % 2 * 8 + lane / 4;
         if (m >= p.m) continue;
-        store(p, m, n, sums[r / 2][c / 2][r % 2 * 2 + c % 2], scaled ? p.scale_x[m] : 0.0F,
-              scale_w, bias);
+        store(p, m, n, sums[r / 2][c / 2][r % 2 * 2 + c % 2], scaled ? p.scale_x[m] : 0.0F, scale_w,
+              bias);
       }
     }
   }
@@ -182,10 +183,9 @@ cudaError_t launch_tile(const Problem& p, cudaStream_t stream) {
 
 template <class T>
 cudaError_t launch_aligned(const Problem& p, cudaStream_t stream) {
-  const std::uintptr_t bits = reinterpret_cast<std::uintptr_t>(p.x) |
-                              reinterpret_cast<std::uintptr_t>(p.w) |
-                              static_cast<std::uintptr_t>(p.x_stride_elems) |
-                              static_cast<std::uintptr_t>(p.w_stride_elems);
+  const std::uintptr_t bits =
+      reinterpret_cast<std::uintptr_t>(p.x) | reinterpret_cast<std::uintptr_t>(p.w) |
+      static_cast<std::uintptr_t>(p.x_stride_elems) | static_cast<std::uintptr_t>(p.w_stride_elems);
   if (bits % 16 == 0) return launch_tile<T, 16>(p, stream);
   if (bits % 4 == 0) return launch_tile<T, 4>(p, stream);
   return launch_tile<T, 1>(p, stream);

@@ -56,8 +56,8 @@ struct Scales {
     const int end = min(p.rows_b, row_b + kC.tile_b);
 #pragma unroll
     for (int i = 0; i < kFetch; ++i) {
-      const int row = row_b + (kShared ? i * 128 + thread
-                                       : (first_group + i / 2) * 8 + thread % 4 * 2 + i % 2);
+      const int row =
+          row_b + (kShared ? i * 128 + thread : (first_group + i / 2) * 8 + thread % 4 * 2 + i % 2);
       scale_b[i] = load_scale(p.scale_b, row, end);
       if (!kC.swap) bias_b[i] = load_bias(row, end);
     }
@@ -112,8 +112,10 @@ struct Place {
   int m_left, n_left;  // rows and columns from there to the end of y
 
   __device__ Place(const Params& p, int m, int n, int m_end, int n_end)
-      : y(static_cast<T*>(p.y) + m * p.y_stride_elems + n), stride(p.y_stride_elems),
-        m_left(m_end - m), n_left(n_end - n) {}
+      : y(static_cast<T*>(p.y) + m * p.y_stride_elems + n),
+        stride(p.y_stride_elems),
+        m_left(m_end - m),
+        n_left(n_end - n) {}
   __device__ bool holds(int m, int n) const { return m < m_left && n < n_left; }
   __device__ T* at(int m, int n) const { return y + m * stride + n; }
 };
@@ -145,9 +147,8 @@ __device__ __forceinline__ void store_direct(const Params& p, const Scales<kC>& 
         }
       }
     }
-    const Place<std::uint16_t> place(
-        p, kC.swap ? row_b + first_group * 8 + quad : row_a + quad,
-        kC.swap ? row_a + pair : row_b + column, m_end, n_end);
+    const Place<std::uint16_t> place(p, kC.swap ? row_b + first_group * 8 + quad : row_a + quad,
+                                     kC.swap ? row_a + pair : row_b + column, m_end, n_end);
     const auto each = [&](auto&& store) {
 #pragma unroll
       for (int i = 0; i < kBlocks * kGroups * 2; ++i) {
@@ -166,9 +167,8 @@ __device__ __forceinline__ void store_direct(const Params& p, const Scales<kC>& 
       });
     }
   } else {
-    const Place<std::uint32_t> place(
-        p, kC.swap ? row_b + column : row_a + quad,
-        kC.swap ? row_a + quad : row_b + column, m_end, n_end);
+    const Place<std::uint32_t> place(p, kC.swap ? row_b + column : row_a + quad,
+                                     kC.swap ? row_a + quad : row_b + column, m_end, n_end);
 #pragma unroll
     for (int i = 0; i < kBlocks * kGroups * 2; ++i) {
       const int r = i / (kGroups * 2), g = i / 2 % kGroups, h = i % 2;
@@ -203,8 +203,8 @@ __device__ __forceinline__ void store_panels(const Params& p, const Scales<kC>& 
   const int out_row = lane / 8, out_chunk = lane % 8;  // the first 16 bytes that it stores
   const std::uint32_t in = ptx::shared_address(panels) + in_row * 128;
   const bool half = p.out_type == DataType::float16;
-  std::uint16_t* y = static_cast<std::uint16_t*>(p.y) +
-                     (row_a + out_row) * p.y_stride_elems + row_b + out_chunk * 8;
+  std::uint16_t* y = static_cast<std::uint16_t*>(p.y) + (row_a + out_row) * p.y_stride_elems +
+                     row_b + out_chunk * 8;
   constexpr bool kAhead = kRegisters * kBlocks <= 128;  // registers are left for it
   float4 b[8];
   const auto load_scales = [&](int c) {
@@ -243,8 +243,8 @@ __device__ __forceinline__ void store_panels(const Params& p, const Scales<kC>& 
 #pragma unroll
     for (int i = 0; i < kAtOnce * 4; ++i) {
       const int row = out_row + i % 4 * 4, chunk = out_chunk ^ (row % 8);
-      out[i] = *reinterpret_cast<const uint4*>(panels + i / 4 * kPanelBytes + row * 128 +
-                                               chunk * 16);
+      out[i] =
+          *reinterpret_cast<const uint4*>(panels + i / 4 * kPanelBytes + row * 128 + chunk * 16);
     }
     const int n_left = p.rows_b - (row_b + c * kPanelCols + out_chunk * 8);
 #pragma unroll

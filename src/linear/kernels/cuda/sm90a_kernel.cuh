@@ -84,8 +84,7 @@ struct Math {
     int last_stage = 0;
     for (int block = 0; block < blocks; ++block) {
       // Addresses of the operands in 16 bytes, as descriptors count.
-      const std::uint32_t a =
-          (shared + walk.stage * L::kStageBytes + first_row * kBlockK) / 16;
+      const std::uint32_t a = (shared + walk.stage * L::kStageBytes + first_row * kBlockK) / 16;
       const std::uint32_t b = (shared + walk.stage * L::kStageBytes + L::kABytes) / 16;
       ptx::barrier_wait(shared + L::kBarriers + walk.stage * 8, walk.phase);
       ptx::wgmma_fence();
@@ -148,8 +147,8 @@ struct Math {
 #pragma unroll
             for (int i = 0; i < 4; ++i) mine[r][4 * g + i] = s[i];
           } else {
-            ptx::send(target + (r * L::kShareGroups + g) * kThreads * 16, barrier, s[0], s[1],
-                      s[2], s[3]);
+            ptx::send(target + (r * L::kShareGroups + g) * kThreads * 16, barrier, s[0], s[1], s[2],
+                      s[3]);
           }
         }
       }
@@ -204,8 +203,8 @@ struct Math {
       } else {
         scales.settle(thread, warpgroup);
         if constexpr (L::kPanels && k16Bit) {
-          std::uint8_t* panels = shared_memory + L::kPanel +
-                                 threadIdx.x / 32 * (L::kPanelsAtOnce * kPanelBytes);
+          std::uint8_t* panels =
+              shared_memory + L::kPanel + threadIdx.x / 32 * (L::kPanelsAtOnce * kPanelBytes);
           store_panels<kC>(p, scales, sums, row_a, walk.row_b, thread % 32, panels);
         } else {
           store_direct<kC, k16Bit>(p, scales, sums, row_a, walk.row_b, 0, thread % 32);

@@ -15,8 +15,8 @@ std::span<const Candidate> sm90a_large_candidates();
 std::span<const Candidate> sm90a_candidates() {
   static const std::vector<Candidate> all = [] {
     std::vector<Candidate> list;
-    for (const auto part : {sm90a_decode_candidates(), sm90a_middle_candidates(),
-                            sm90a_large_candidates()}) {
+    for (const auto part :
+         {sm90a_decode_candidates(), sm90a_middle_candidates(), sm90a_large_candidates()}) {
       list.insert(list.end(), part.begin(), part.end());
     }
     return list;
@@ -41,8 +41,8 @@ EncodeTiled encoder() {
   static const EncodeTiled function = [] {
     void* found = nullptr;
     cudaDriverEntryPointQueryResult result{};
-    const cudaError_t error = cudaGetDriverEntryPointByVersion(
-        "cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault, &result);
+    const cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found,
+                                                               12000, cudaEnableDefault, &result);
     const bool ok = error == cudaSuccess && result == cudaDriverEntryPointSuccess;
     return ok ? reinterpret_cast<EncodeTiled>(found) : nullptr;
   }();
@@ -51,18 +51,17 @@ EncodeTiled encoder() {
 
 /// A row-major matrix of bytes, read in boxes of 128 columns by `box_rows`.
 cudaError_t encode(CUtensorMap* map, const void* data, std::int64_t rows, std::int64_t cols,
-                   std::int64_t stride_bytes, int box_rows,
-                   CUtensorMapL2promotion promotion) {
+                   std::int64_t stride_bytes, int box_rows, CUtensorMapL2promotion promotion) {
   const EncodeTiled function = encoder();
   if (function == nullptr) return cudaErrorNotSupported;
   const cuuint64_t sizes[] = {static_cast<cuuint64_t>(cols), static_cast<cuuint64_t>(rows)};
   const cuuint64_t strides[] = {static_cast<cuuint64_t>(stride_bytes)};
   const cuuint32_t box[] = {128, static_cast<cuuint32_t>(box_rows)};
   const cuuint32_t steps[] = {1, 1};
-  const CUresult result = function(
-      map, CU_TENSOR_MAP_DATA_TYPE_UINT8, 2, const_cast<void*>(data), sizes, strides, box, steps,
-      CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, promotion,
-      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const CUresult result =
+      function(map, CU_TENSOR_MAP_DATA_TYPE_UINT8, 2, const_cast<void*>(data), sizes, strides, box,
+               steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, promotion,
+               CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   return result == CUDA_SUCCESS ? cudaSuccess : cudaErrorInvalidValue;
 }
 
@@ -180,8 +179,7 @@ cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream
   params.bias_type = p.bias_type;
   const bool is_16_bit = size_of(p.out_type) == 2;
   params.stage_bytes = (arriving_x + tile_w) * kBlockK;
-  params.store_pairs =
-      is_16_bit && is_aligned(p.y, 4) && p.y_stride_elems % 2 == 0 && p.n % 2 == 0;
+  params.store_pairs = is_16_bit && is_aligned(p.y, 4) && p.y_stride_elems % 2 == 0 && p.n % 2 == 0;
   params.store_eights =
       is_16_bit && is_aligned(p.y, 16) && p.y_stride_elems % 8 == 0 && p.n % 8 == 0;
   const dim3 grid = c.persistent ? dim3(static_cast<unsigned>(plan.clusters * c.cluster()))

@@ -19,16 +19,16 @@ struct Params {
   const float* scale_b;
   const void* bias;
   std::int64_t y_stride_elems;
-  int rows_a, rows_b;      // of the whole problem
+  int rows_a, rows_b;  // of the whole problem
   int k_blocks;
   int groups_a, groups_b;  // clusters' tiles along A and B
   int raster;              // how many groups along A are walked before the next along B
   float factor;
   DataType out_type, bias_type;
-  bool dependent;          // launched before its producer has finished
-  bool store_pairs;        // 16-bit y[m, n] and y[m, n + 1] may be stored at once for even n
-  bool store_eights;       // 16-bit y[m, n] to y[m, n + 7], for n a multiple of 8
-  int stage_bytes;         // that arrive in a stage: less than its size where boxes are cut to M
+  bool dependent;     // launched before its producer has finished
+  bool store_pairs;   // 16-bit y[m, n] and y[m, n + 1] may be stored at once for even n
+  bool store_eights;  // 16-bit y[m, n] to y[m, n + 7], for n a multiple of 8
+  int stage_bytes;    // that arrive in a stage: less than its size where boxes are cut to M
 };
 
 /// Shared memory of one CTA, in bytes from a 1024-aligned base.
@@ -62,14 +62,13 @@ struct Layout {
   static constexpr bool kSharedScales = kShareGroups > 4;
   static constexpr bool kPanels = !kC.swap && kC.split_k == 1 && kC.tile_b % kPanelCols == 0;
   // Panels that a warp has at once: one for each of its wgmmas along A, where there is room.
-  static constexpr int kPanelsAtOnce =
-      kC.tile_b <= 128 && kC.ctas == 1 ? kWarpgroupRows / 64 : 1;
+  static constexpr int kPanelsAtOnce = kC.tile_b <= 128 && kC.ctas == 1 ? kWarpgroupRows / 64 : 1;
 
   static constexpr int kReceive = kC.stages * kStageBytes;
   static constexpr int kPanel = kReceive + (kC.split_k - 1) * kShareBytes;
-  static constexpr int kVectors = kPanel + (kPanels ? kC.warpgroups * 4 * kPanelsAtOnce * kPanelBytes : 0);
-  static constexpr int kBarriers =
-      kVectors + (kSharedScales ? kC.warpgroups * kC.tile_b * 8 : 0);
+  static constexpr int kVectors =
+      kPanel + (kPanels ? kC.warpgroups * 4 * kPanelsAtOnce * kPanelBytes : 0);
+  static constexpr int kBarriers = kVectors + (kSharedScales ? kC.warpgroups * kC.tile_b * 8 : 0);
   static constexpr int kBytes = kBarriers + (2 * kC.stages + 2) * 8;
 
   static_assert(!kC.ping_pong || (kC.split_k == 1 && kC.persistent && kC.warpgroups == 2));

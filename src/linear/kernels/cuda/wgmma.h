@@ -33,9 +33,9 @@ __device__ __forceinline__ std::uint64_t wgmma_descriptor(std::uint32_t address_
 }
 
 // Operand lists, eight registers at a time.
-#define QUOIN_ACC8(d, i)                                                             \
-  "+r"(d[i]), "+r"(d[i + 1]), "+r"(d[i + 2]), "+r"(d[i + 3]), "+r"(d[i + 4]),        \
-      "+r"(d[i + 5]), "+r"(d[i + 6]), "+r"(d[i + 7])
+#define QUOIN_ACC8(d, i)                                                                      \
+  "+r"(d[i]), "+r"(d[i + 1]), "+r"(d[i + 2]), "+r"(d[i + 3]), "+r"(d[i + 4]), "+r"(d[i + 5]), \
+      "+r"(d[i + 6]), "+r"(d[i + 7])
 #define QUOIN_ACC32(d, i) \
   QUOIN_ACC8(d, i), QUOIN_ACC8(d, i + 8), QUOIN_ACC8(d, i + 16), QUOIN_ACC8(d, i + 24)
 

@@ -1,0 +1,50 @@
+# The CUDA kernels, their checks and their benchmark. Off unless asked for; without a CUDA toolkit
+# the build says so and goes on. docs/sm90a.md.
+option(QUOIN_CUDA "Build the CUDA kernels (needs CUDA 13)" OFF)
+if(NOT QUOIN_CUDA)
+  return()
+endif()
+include(CheckLanguage)
+check_language(CUDA)
+if(NOT CMAKE_CUDA_COMPILER)
+  message(STATUS "QUOIN_CUDA: no CUDA compiler found, the CUDA kernels are left out")
+  return()
+endif()
+set(CMAKE_CUDA_ARCHITECTURES 90-real)  # each target says its own
+enable_language(CUDA)
+if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know nvcc 13's
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+  set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+endif()
+find_package(CUDAToolkit REQUIRED)
+
+set(cuda ${PROJECT_SOURCE_DIR}/src/linear/kernels/cuda)
+
+# sm_90a code runs on Hopper alone; everything else also as PTX, for cards that come later.
+add_library(quoin_sm90a OBJECT ${cuda}/sm90a_decode.cu ${cuda}/sm90a_large.cu
+                               ${cuda}/sm90a_launch.cu ${cuda}/sm90a_middle.cu)
+set_target_properties(quoin_sm90a PROPERTIES CUDA_ARCHITECTURES 90a-real)
+add_library(quoin_any_gpu OBJECT ${cuda}/any_shape.cu ${cuda}/sm80.cu
+                                 ${PROJECT_SOURCE_DIR}/src/linear/quantize/cuda.cu)
+set_target_properties(quoin_any_gpu PROPERTIES
+                      CUDA_ARCHITECTURES "80-real;86-real;89-real;90-real;80-virtual")
+add_library(quoin_cuda STATIC $<TARGET_OBJECTS:quoin_sm90a> $<TARGET_OBJECTS:quoin_any_gpu>)
+target_link_libraries(quoin_cuda PUBLIC quoin CUDA::cudart_static)
+foreach(target quoin_sm90a quoin_any_gpu quoin_cuda)
+  set_target_properties(${target} PROPERTIES CUDA_STANDARD 20)
+  target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/src
+                                              ${PROJECT_SOURCE_DIR}/include)
+endforeach()
+
+# Built on demand: they need a GPU to run.
+foreach(check check quantize_check)
+  add_executable(quoin_cuda_${check} EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/tests/cuda/${check}.cu)
+endforeach()
+add_executable(quoin_cuda_bench EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/bench/cuda/bench.cu
+                                                 ${PROJECT_SOURCE_DIR}/bench/cuda/no_peers.cu)
+add_executable(quoin_cuda_floor EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/bench/cuda/floor.cu)
+foreach(program check quantize_check bench floor)
+  set_target_properties(quoin_cuda_${program} PROPERTIES CUDA_ARCHITECTURES 90a-real
+                                                         CUDA_STANDARD 20)
+  target_link_libraries(quoin_cuda_${program} PRIVATE quoin_cuda)
+endforeach()

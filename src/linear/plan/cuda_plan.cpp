@@ -1,0 +1,145 @@
+#include "linear/plan/cuda_plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "cost/roofline.h"
+#include "linear/kernels/cuda/sm90a_configs.h"
+
+namespace quoin::cuda {
+namespace {
+
+constexpr double kBlockBytes = 128;  // of K in a stage, for each row
+
+double ceil_div(double a, double b) { return std::ceil(a / b); }
+
+/// The shape as a kernel sees it.
+struct Grid {
+  double rows_a, rows_b, tiles_a, tiles_b, ctas, blocks;
+};
+
+Grid grid_of(const Config& c, const CudaShape& s) {
+  Grid g{};
+  g.rows_a = static_cast<double>(c.swap ? s.n : s.m);
+  g.rows_b = static_cast<double>(c.swap ? s.m : s.n);
+  g.tiles_a = ceil_div(g.rows_a, c.tile_a * c.cluster_a) * c.cluster_a;
+  g.tiles_b = ceil_div(g.rows_b, c.tile_b * c.cluster_b) * c.cluster_b;
+  g.ctas = g.tiles_a * g.tiles_b * c.split_k;
+  g.blocks = ceil_div(ceil_div(static_cast<double>(s.k), kBlockBytes), c.split_k);
+  return g;
+}
+
+/// Cycles in which an SM's tensor cores do one block of a tile. Below 16 columns an instruction
+/// takes as long as for 16: it waits for the 64 rows of A.
+double multiply_cycles(const Config& c, const CudaRates& rates) {
+  return static_cast<double>(c.tile_a) * std::max(c.tile_b, 16) * kBlockBytes / rates.macs;
+}
+
+}  // namespace
+
+std::string cuda_refusal(const Config& c, const CudaShape& s) {
+  if (s.m < 1 || s.n < 1 || s.k < 1) {
+    return fmt::format("M x N x K is {} x {} x {}: nothing to multiply", s.m, s.n, s.k);
+  }
+  const std::int64_t blocks = (s.k + 127) / 128;
+  if (blocks < c.split_k) {
+    return fmt::format("K = {} has {} blocks of 128 for {} CTAs", s.k, blocks, c.split_k);
+  }
+  if (c.sums() > 128 && s.out_bytes != 2) {
+    return fmt::format("{}-byte output: too few registers", s.out_bytes);
+  }
+  if (c.swap && s.m > c.tile_b) {
+    return fmt::format("{} tokens, made for {}", s.m, c.tile_b);
+  }
+  return {};
+}
+
+bool cuda_in_range(const Config& c, const CudaShape& s) {
+  if (c.swap) return s.m <= 64 && c.tile_b >= s.m && (c.tile_b <= 16 || c.tile_b <= 4 * s.m);
+  if (s.m >= 1024 && c.tile_a * c.tile_b < 128 * 128) return false;
+  if (c.persistent) return s.m >= 192;
+  if (c.tile_a * c.tile_b >= 128 * 128) return s.m > 64;
+  return s.m > 16;
+}
+
+double cuda_price(const Config& c, const CudaShape& s, const cost::GpuDevice& device,
+                  const CudaRates& rates) {
+  const Grid g = grid_of(c, s);
+  const double sms = std::floor(device.sms / c.cluster()) * c.cluster();
+  // CTAs that the busiest SM does one after the other, and how many at once.
+  const double in_turn = ceil_div(g.ctas, sms);
+  const double at_once = std::min<double>(c.ctas, in_turn);
+
+  // Tokens that fit one tile are loaded as they are; of more, the last tile is filled up with
+  // zeros, which takes the copy engine longer than reading rows.
+  const double tile_x = c.swap ? c.tile_b : c.tile_a, tile_w = c.swap ? c.tile_a : c.tile_b;
+  const double tokens = static_cast<double>(s.m);
+  const double loaded_x = c.swap ? std::min(tile_x, tokens) : tile_x;
+  const double zero_rows = tokens > tile_x ? ceil_div(tokens, tile_x) * tile_x - tokens : 0;
+  const double bytes = (loaded_x + tile_w) * kBlockBytes;
+  const double pipe =
+      std::max(multiply_cycles(c, rates), bytes / rates.feed + zero_rows * rates.zero_row);
+  const bool lone = c.warpgroups == 1;
+  const double issue = lone ? rates.block / at_once : 0;
+  const double ring = rates.latency / (c.stages * at_once);
+  const double body = in_turn * g.blocks * std::max({pipe, issue, ring});
+  const double shared = 1.0 / (c.cluster_a * c.cluster_b > 1 ? 1.33 : 1.0);
+  const double from_l2 = g.ctas * g.blocks * bytes * shared / rates.feed_all;
+
+  // Outputs of a math thread, for every tile unless the other warpgroup multiplies meanwhile.
+  const double outputs = c.sums() / static_cast<double>(c.chains) / c.split_k;
+  const double tiles = c.persistent && !c.ping_pong ? in_turn : in_turn / at_once > 1 ? 2 : 1;
+  const double finish = rates.finish * outputs * tiles;
+
+  const auto channels = static_cast<double>(s.n), depth = static_cast<double>(s.k);
+  const double moved = channels * depth + tokens * depth + tokens * channels * s.out_bytes;
+  const cost::Seconds memory =
+      cost::Bytes{moved} / cost::BytesPerSecond{device.memory.value * rates.memory_share};
+  return rates.start + (c.cluster() > 1 ? rates.cluster : 0) +
+         (c.split_k > 1 ? rates.exchange : 0) +
+         std::max(memory.value, std::max(body, from_l2) / rates.clock) + finish / rates.clock;
+}
+
+std::vector<CudaPlanned> plan_cuda(const cost::GpuDevice& device, const CudaShape& shape,
+                                   const CudaRates& rates) {
+  std::vector<CudaPlanned> plan;
+  const auto add = [&](const auto& configs) {
+    for (const Config& c : configs) {
+      CudaPlanned planned{&c, 0, cuda_in_range(c, shape), cuda_refusal(c, shape)};
+      if (planned.refused_because.empty()) planned.seconds = cuda_price(c, shape, device, rates);
+      plan.push_back(std::move(planned));
+    }
+  };
+  add(kDecodeConfigs);
+  add(kMiddleConfigs);
+  add(kLargeConfigs);
+  std::stable_sort(plan.begin(), plan.end(), [](const CudaPlanned& a, const CudaPlanned& b) {
+    const auto rank = [](const CudaPlanned& c) {
+      return !c.refused_because.empty() ? 2 : c.in_range ? 0 : 1;
+    };
+    return rank(a) != rank(b) ? rank(a) < rank(b) : a.seconds < b.seconds;
+  });
+  return plan;
+}
+
+bool launch_dependently(const CudaShape& s) {
+  // Measured chained and not: 3.6 us for 5.2 at 1x2048x2048, 9.3 for 9.6 at 128x4096x4096, but 24.5
+  // for 22.3 at 128x4096x14336 and 25.5 for 24.0 at 128x8192x8192.
+  return s.m <= 64 || (s.m <= 256 && s.n * s.k <= (std::int64_t{20} << 20));
+}
+
+std::string to_string(const std::vector<CudaPlanned>& plan) {
+  std::string text;
+  for (const CudaPlanned& c : plan) {
+    if (c.refused_because.empty()) {
+      text += fmt::format("{:<24}{:>10.2f} us\n", name(*c.config), c.seconds * 1e6);
+    } else {
+      text += fmt::format("{:<24}   refused: {}\n", name(*c.config), c.refused_because);
+    }
+  }
+  return text;
+}
+
+}  // namespace quoin::cuda

@@ -1,0 +1,77 @@
+// Which sm90a kernel does an M x N x K product, and what it should take: candidates, a price for
+// each, the cheapest. Plain C++, built and tested without CUDA.
+//
+//   for (const CudaPlanned& c : plan_cuda(device, {128, 2048, 2048})) print(c);  // cheapest first
+//
+// Tested by tests/cuda/plan_test.cpp; bench/cuda/regret.cpp holds the picks against a sweep.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cost/devices.h"
+#include "linear/kernels/cuda/sm90a_config.h"
+
+namespace quoin::cuda {
+
+struct CudaShape {
+  std::int64_t m = 0, n = 0, k = 0;
+  int out_bytes = 2;
+};
+
+/// What the price is made from, beside the device table. Fitted together to the sweep of an H200
+/// (bench/results/h200-2026-11-21-sweep.json), so that the picks are right first and the prices
+/// second; a single one is no measurement.
+struct CudaRates {
+  double clock = 1.376e9;      // hertz, under load
+  double macs = 4096;          // int8 multiply-adds an SM does in a cycle
+  double feed = 62.3;          // bytes a cycle from L2 into one SM
+  double feed_all = 7720;      // ... into all of them
+  double block = 230;          // cycles that a lone warpgroup takes for a block at least
+  double latency = 1918;       // cycles from asking for a block to having it
+  double zero_row = 1;         // cycles that a row past the end takes: it is filled with zeros
+  double memory_share = 0.85;  // of the datasheet's bandwidth, for large sizes
+  double start = 0.743e-6;     // seconds: launch, first block, the last stores
+  double cluster = 1.52e-6;    // more for a cluster: its launch, its barrier
+  double exchange = 0.317e-6;  // more where partial sums are traded
+  double finish = 10.4;        // cycles for each output of a math thread
+};
+
+struct CudaPlanned {
+  const Config* config = nullptr;
+  double seconds = 0;
+  bool in_range = true;         // measured for shapes like this one; others only if all else fails
+  std::string refused_because;  // empty: it may be picked
+};
+
+/// Whether a kernel is worth considering for a shape: its tile neither wastes nor repeats too much.
+/// The sweep that the prices are fitted to timed these.
+[[nodiscard]] bool cuda_in_range(const Config& config, const CudaShape& shape);
+
+/// Why a kernel is not for this shape, or empty. (What depends on pointers and strides is checked
+/// by `refusal` in linear/kernels/cuda/kernels.h.)
+[[nodiscard]] std::string cuda_refusal(const Config& config, const CudaShape& shape);
+
+/// Seconds that a kernel should take:
+///
+///   start + max(weights, tokens and output over the bandwidth,
+///               an SM's blocks of K, each the slowest of multiply, feed, issue and ring,
+///               all SMs' bytes over what L2 gives) + finishing that nothing overlaps
+[[nodiscard]] double cuda_price(const Config& config, const CudaShape& shape,
+                                const cost::GpuDevice& device, const CudaRates& rates = {});
+
+/// Every kernel of sm90a_configs.h: those in range first, the cheapest at the front, refused ones
+/// last.
+[[nodiscard]] std::vector<CudaPlanned> plan_cuda(const cost::GpuDevice& device,
+                                                 const CudaShape& shape,
+                                                 const CudaRates& rates = {});
+
+/// Whether the product gains from starting while its quantiser still runs (programmatic dependent
+/// launch). It loses where early CTAs would end up on other SMs than L2 serves best.
+[[nodiscard]] bool launch_dependently(const CudaShape& shape);
+
+/// "x64 w64 s12            4.5 us" a line, refusals with their reason.
+[[nodiscard]] std::string to_string(const std::vector<CudaPlanned>& plan);
+
+}  // namespace quoin::cuda

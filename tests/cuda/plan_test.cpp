@@ -1,0 +1,130 @@
+// The planner of the CUDA kernels: the list, refusals, prices that behave, golden picks, and how
+// far the picks are from the fastest kernel of a measured sweep.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <tuple>
+
+#include "linear/kernels/cuda/sm90a_configs.h"
+#include "linear/plan/cuda_plan.h"
+
+namespace quoin::cuda {
+namespace {
+
+const cost::GpuDevice& h200() { return *cost::find_gpu("h200"); }
+
+std::string pick(const CudaShape& shape) { return name(*plan_cuda(h200(), shape).front().config); }
+
+TEST(CudaPlan, ListsEveryKernelOnceWithPriceOrReason) {
+  const auto plan = plan_cuda(h200(), {128, 2048, 2048});
+  std::set<std::string> names;
+  for (const CudaPlanned& c : plan) {
+    EXPECT_TRUE(names.insert(name(*c.config)).second) << name(*c.config);
+    EXPECT_EQ(c.refused_because.empty(), c.seconds > 0) << name(*c.config);
+  }
+  EXPECT_EQ(plan.size(),
+            std::size(kDecodeConfigs) + std::size(kMiddleConfigs) + std::size(kLargeConfigs));
+}
+
+TEST(CudaPlan, SaysWhyAKernelIsRefused) {
+  const Config decode = kDecodeConfigs[0];  // 8 tokens, K in two
+  EXPECT_EQ(cuda_refusal(decode, {9, 64, 4096}), "9 tokens, made for 8");
+  EXPECT_EQ(cuda_refusal(decode, {8, 64, 128}), "K = 128 has 1 blocks of 128 for 2 CTAs");
+  EXPECT_EQ(cuda_refusal(decode, {8, 64, 129}), "");
+  EXPECT_EQ(cuda_refusal(decode, {0, 64, 128}), "M x N x K is 0 x 64 x 128: nothing to multiply");
+  for (const Config& c : kLargeConfigs) {
+    EXPECT_EQ(cuda_refusal(c, {512, 512, 512, 4}).empty(), c.tile_b != 192) << name(c);
+  }
+}
+
+TEST(CudaPlan, RefusedOnesComeLast) {
+  bool refused = false;
+  for (const CudaPlanned& c : plan_cuda(h200(), {100, 1000, 1000, 4})) {
+    EXPECT_TRUE(!refused || !c.refused_because.empty()) << name(*c.config);
+    refused = refused || !c.refused_because.empty();
+  }
+  EXPECT_TRUE(refused);
+}
+
+TEST(CudaPlan, GoesOutsideTheMeasuredRangeWhereNothingElseIsLeft) {
+  const CudaPlanned first = plan_cuda(h200(), {4, 512, 128}).front();  // too short to split K
+  EXPECT_TRUE(first.refused_because.empty());
+  EXPECT_FALSE(first.in_range);
+  EXPECT_TRUE(plan_cuda(h200(), {4, 512, 256}).front().in_range);
+}
+
+TEST(CudaPlan, GoldenPicks) {
+  EXPECT_EQ(pick({1, 4096, 4096}), "x8 W64 k2 s10 h4 o2");
+  EXPECT_EQ(pick({16, 28672, 4096}), "x16 W64 k2 s10 h4 o2");
+  EXPECT_EQ(pick({128, 2048, 2048}), "x64 w64 s12");
+  EXPECT_EQ(pick({512, 4096, 4096}), "x128 w128 s6");
+  EXPECT_EQ(pick({2048, 4096, 4096}), "x128 w256 s4 p");
+}
+
+TEST(CudaPlan, PricesBehave) {
+  cost::GpuDevice half = h200();
+  half.sms /= 2;
+  for (const CudaPlanned& c : plan_cuda(h200(), {4096, 8192, 8192})) {
+    if (!c.refused_because.empty()) continue;
+    const double whole = c.seconds;
+    EXPECT_GT(cuda_price(*c.config, {4096, 8192, 8192}, half), 1.8 * whole) << name(*c.config);
+    EXPECT_GT(cuda_price(*c.config, {4096, 8192, 16384}, h200()), 1.8 * whole) << name(*c.config);
+  }
+  // No shape is cheaper than its bytes at the datasheet's bandwidth.
+  for (const std::int64_t m : {1, 64, 512, 8192}) {
+    const CudaShape shape{m, 4096, 4096};
+    const double bytes = 4096.0 * 4096 + static_cast<double>(m) * 4096 * 3;
+    EXPECT_GT(plan_cuda(h200(), shape).front().seconds, bytes / h200().memory.value);
+  }
+}
+
+TEST(CudaPlan, PickedPriceNeverJumpsByMoreThanAWaveOfTiles) {
+  for (const std::int64_t n : {2048, 4096}) {
+    double last = 0;
+    for (std::int64_t m = 1; m <= 256; ++m) {
+      const double price = plan_cuda(h200(), {m, n, n}).front().seconds;
+      if (m > 1) {
+        EXPECT_LT(price, 1.45 * last) << m << " x " << n;
+      }
+      last = price;
+    }
+  }
+}
+
+TEST(CudaPlan, PicksAreCloseToTheFastestOfTheSweep) {
+  std::ifstream file(QUOIN_RESULTS "/h200-2026-11-21-sweep.json");
+  ASSERT_TRUE(file);
+  std::map<std::tuple<int, int, int>, std::map<std::string, double>> shapes;
+  const nlohmann::json sweep = nlohmann::json::parse(file);
+  for (const auto& row : sweep["rows"]) {
+    if (row["ours"].get<bool>()) {
+      shapes[{row["m"], row["n"], row["k"]}][row["kernel"]] = row["cold_us"];
+    }
+  }
+  ASSERT_EQ(shapes.size(), 90U);
+  double sum = 0;
+  for (const auto& [shape, times] : shapes) {
+    const auto [m, n, k] = shape;
+    double best = 1e30, picked = 0;
+    for (const auto& [kernel, time] : times) {
+      if (kernel.rfind("quantise", 0) != 0) best = std::min(best, time);
+    }
+    for (const CudaPlanned& c : plan_cuda(h200(), {m, n, k})) {
+      const auto found = times.find(name(*c.config));  // not every kernel is timed on every shape
+      if (found == times.end()) continue;
+      picked = found->second;
+      break;
+    }
+    EXPECT_LT(picked / best, 1.12) << m << " x " << n << " x " << k;
+    sum += std::log(picked / best);
+  }
+  EXPECT_LT(std::exp(sum / static_cast<double>(shapes.size())), 1.01);
+}
+
+}  // namespace
+}  // namespace quoin::cuda
