@@ -42,18 +42,23 @@ struct Config {
   const int tile_x = c.swap ? c.tile_b : c.tile_a, tile_w = c.swap ? c.tile_a : c.tile_b;
   const int cluster_x = c.swap ? c.cluster_b : c.cluster_a;
   const int cluster_w = c.swap ? c.cluster_a : c.cluster_b;
-  std::string text = "x" + std::to_string(tile_x) + (c.swap ? " W" : " w") + std::to_string(tile_w);
-  if (c.split_k > 1) text += " k" + std::to_string(c.split_k);
+  std::string text = "x";
+  const auto add = [&](const char* label, int value) {
+    text += label;
+    text += std::to_string(value);
+  };
+  add("", tile_x);
+  add(c.swap ? " W" : " w", tile_w);
+  if (c.split_k > 1) add(" k", c.split_k);
   if (cluster_x * cluster_w > 1) {
-    text += " c" + std::to_string(cluster_x) + "x" + std::to_string(cluster_w);
+    add(" c", cluster_x);
+    add("x", cluster_w);
   }
-  text += " s" + std::to_string(c.stages);
-  if (c.chains > 1) text += " h" + std::to_string(c.chains);
-  if (c.ctas > 1) text += " o" + std::to_string(c.ctas);
+  add(" s", c.stages);
+  if (c.chains > 1) add(" h", c.chains);
+  if (c.ctas > 1) add(" o", c.ctas);
   if (c.ping_pong) text += " pp";
-  if (!c.ping_pong && c.warpgroups * 64 < c.tile_a) {
-    text += " r" + std::to_string(c.warpgroup_rows());
-  }
+  if (!c.ping_pong && c.warpgroups * 64 < c.tile_a) add(" r", c.warpgroup_rows());
   if (c.persistent) text += " p";
   return text;
 }
