@@ -192,6 +192,17 @@ TEST(Host, KernelPartsExtendTheReference) {
   EXPECT_TRUE(model.outputs_match);
 }
 
+TEST(Host, SmallClassesAndAnnotations) {
+  const Model model = forward_of(
+      "torch.rand(6, 4)", "x: torch.Tensor, n: Optional[int] = None",
+      "c = CONFIGS['big']\nreturn torch.empty(c.block, c.warps, (x.shape[0] - 1).bit_length()), "
+      "x.topk(2, dim=1).values, x.max(dim=1).indices",
+      "@dataclass\nclass Cfg:\n    block: int = 128\n    warps: int = 4\n"
+      "CONFIGS = {'big': Cfg(256, warps=8)}\n");
+  EXPECT_EQ(lost_text(model), "");
+  EXPECT_EQ(outputs_of(model), "float32[256, 8, 3] float32[6, 2] int64[6]");
+}
+
 TEST(Host, WeightOnlyWork) {
   const Model model = model_of_code(
       "torch.rand(8, 16)",

@@ -90,9 +90,9 @@ void run_model(Run& run, std::initializer_list<std::string_view> classes, const 
 }
 
 bool same_outputs(const Program& a, const Program& b) {
-  const std::size_t count = std::min(a.outputs.size(), b.outputs.size());
-  if (count == 0) return false;
-  // A model may return more than the reference (an RNN's last state beside its output).
+  // `a` may return more than the reference `b` (an RNN's last state beside its output), not less.
+  const std::size_t count = b.outputs.size();
+  if (count == 0 || a.outputs.size() < count) return false;
   for (std::size_t i = 0; i < count; ++i) {
     if (a.values[a.outputs[i]].shape != b.values[b.outputs[i]].shape) return false;
   }

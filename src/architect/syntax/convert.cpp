@@ -333,9 +333,19 @@ class Converter {
       if (!parts.empty()) name = parts[0];
     }
     const NodeId made = make_named(NodeKind::parameter, node, name < 0 ? "" : text(name),
-                                   {expression(value), expression(type)});
+                                   {expression(value), annotation(type)});
     tree_.nodes[made].op = op;
     return made;
+  }
+
+  /// A plain annotation, `tl.constexpr` say; of generic ones nothing is needed.
+  NodeId annotation(Index node) {
+    if (node < 0) return -1;
+    const auto parts = named(node);
+    if (parts.size() != 1) return -1;
+    const Rule kind = rule(parts[0]);
+    const bool plain = kind == Rule::identifier || kind == Rule::attribute || kind == Rule::string;
+    return plain ? expression(parts[0]) : -1;
   }
 
   NodeId class_definition(Index node) {

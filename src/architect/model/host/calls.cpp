@@ -195,10 +195,23 @@ Val Interpreter::construct(const Val& type, const Call& call) {
   const Val init = find_in_class(class_object, symbols.intern("__init__"));
   if (init.is(ValKind::function)) {
     call_function(as<FunctionObject>(init), &made, call);
+  } else if (as<InstanceObject>(made).layer.empty()) {
+    fill_fields(class_object, as<InstanceObject>(made), call);
   } else if (as<InstanceObject>(made).layer != "Module") {
     init_layer(*this, as<InstanceObject>(made), call);
   }
   return made;
+}
+
+/// A dataclass: arguments become the fields of its body, in their order.
+void Interpreter::fill_fields(const ClassObject& type, InstanceObject& made, const Call& call) {
+  std::size_t place = 0;
+  for (const auto& [symbol, value] : type.body->variables) {
+    if (value.is(ValKind::function)) continue;
+    if (place < call.positional.size()) made.set(symbol, call.positional[place]);
+    ++place;
+  }
+  for (const auto& [symbol, value] : call.keywords) made.set(symbol, value);
 }
 
 Val Interpreter::super_of(const Call& call) {
@@ -297,6 +310,12 @@ Val Interpreter::attribute(const Val& object, Symbol name) {
     case ValKind::slice: {
       const auto& slice = as<SliceObject>(object);
       return text == "start" ? slice.begin : text == "stop" ? slice.end : slice.step;
+    }
+    case ValKind::tuple: {  // what max, topk and sort return has names
+      const auto& items = items_of(object);
+      if (text == "values" && !items.empty()) return items[0];
+      if (text == "indices" && items.size() > 1) return items[1];
+      return method_of(object, text);
     }
     case ValKind::null: return lost(line(), "the attribute '" + std::string(text) + "' of None");
     default: return method_of(object, text);

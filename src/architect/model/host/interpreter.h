@@ -186,6 +186,7 @@ class Interpreter {
   Val call_function(FunctionObject& function, const Val* self, const Call& call);
   Val call_instance(const Val& object, const Call& call);
   Val construct(const Val& type, const Call& call);
+  void fill_fields(const ClassObject& type, InstanceObject& made, const Call& call);
   Val super_of(const Call& call);
   Val super_attribute(const SuperObject& object, Symbol name);
   Val call_builtin(const std::string& path, Call& call);
