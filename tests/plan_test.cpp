@@ -67,6 +67,7 @@ constexpr Backend kToy{.name = "toy",
                        .k_group = 4,
                        .max_k_block = 96,
                        .prefetches = true,
+                       .prefetches_alone = true,
                        .vector_bits = 256,
                        .ops_per_cycle = 100};
 
@@ -127,6 +128,9 @@ TEST(Split, PrefetchGolden) {
   EXPECT_EQ(shared.bytes_per_tile, 320);
   EXPECT_FALSE(shared.to_l1);
   Backend without = kToy;
+  without.prefetches_alone = false;
+  EXPECT_EQ(plan_prefetch(without, 1, 80, {12345, true}).lines_per_span, 0);
+  EXPECT_EQ(plan_prefetch(without, 3, 80, {12345, true}).lines_per_span, 1);
   without.prefetches = false;
   EXPECT_EQ(plan_prefetch(without, 3, 80, {12345, true}).lines_per_span, 0);
 }

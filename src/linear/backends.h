@@ -34,8 +34,9 @@ struct Backend {
   // so that two chunks of weights and the rows that use them fit a second-level cache. 0: never.
   std::int64_t max_k_block = 0;
 
-  bool prefetches = false;   // the kernel honours CpuTile::prefetch
-  int vector_bits = 0;       // of the registers it works on
+  bool prefetches = false;        // the kernel honours CpuTile::prefetch,
+  bool prefetches_alone = false;  // also where it is alone with its weights
+  int vector_bits = 0;            // of the registers it works on
   double ops_per_cycle = 0;  // int8 multiplies and adds, one core whose multipliers are as wide
 };
 
@@ -62,6 +63,7 @@ inline constexpr std::array<Backend, 4> kBackends{{
         // K = 4096 in halves loses 1-2 points, in eighths 6 (measured 2026-11-20).
         .max_k_block = 4800,
         .prefetches = true,
+        .prefetches_alone = true,
         .vector_bits = 512,
         .ops_per_cycle = 256,  // 2 a cycle x 16 lanes x 4 products x 2, measured on Zen 5
     },
@@ -78,6 +80,7 @@ inline constexpr std::array<Backend, 4> kBackends{{
         .shift_weight = true,
         .max_k_block = 9600,
         .prefetches = true,
+        .prefetches_alone = true,
         .vector_bits = 256,
         .ops_per_cycle = 128,  // half of avx512_vnni, measured on Zen 5
     },
@@ -91,6 +94,7 @@ inline constexpr std::array<Backend, 4> kBackends{{
         .panel_cols = 16,
         .round_cols = 16,
         .k_group = 2,
+        .prefetches = true,
         .vector_bits = 256,
         .ops_per_cycle = 64,  // 2 a cycle x 16 products x 2, with a vpaddd beside each
     },

@@ -34,6 +34,7 @@ Prefetch plan_prefetch(const Backend& backend, std::int64_t row_tiles, std::int6
                        const LoneStream& lone) noexcept {
   if (!backend.prefetches) return {};
   const std::int64_t lines = backend.tile_cols * kPrefetchSpan / 64;  // read per span of k
+  if (row_tiles == 1 && !backend.prefetches_alone) return {};
   if (row_tiles == 1) return {lone.ahead_bytes, static_cast<int>(lines), 0, lone.memory_bound};
   const std::int64_t share = ceil_div(lines, row_tiles);
   return {backend.tile_cols * k_count, static_cast<int>(share),

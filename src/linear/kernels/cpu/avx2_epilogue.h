@@ -50,7 +50,11 @@ QUOIN_INLINE static inline __m256i avx2_canonical_float(__m256 value) {
 template <int kBytes, class Vec>
 QUOIN_INLINE static inline void avx2_store(char* to, Vec value, int count) {
   static_assert(sizeof(Vec) == 8 * kBytes);
-  std::memcpy(to, &value, count >= 8 ? sizeof value : static_cast<std::size_t>(count * kBytes));
+  if (count >= 8) {
+    std::memcpy(to, &value, sizeof value);  // one store; a size known at run time would be a call
+  } else {
+    std::memcpy(to, &value, static_cast<std::size_t>(count * kBytes));
+  }
 }
 
 /// Writes the tile's outputs from its sums, rows `sums_stride` lanes apart.
