@@ -39,7 +39,8 @@ std::vector<PerCallCopy> per_call_copies(const Program& program) {
         for (const DotOperand* operand : {&dot.a, &dot.b}) {
           if (operand->access < 0) continue;
           const Access& access = kernel->accesses[static_cast<std::size_t>(operand->access)];
-          copy.feeds_dot = copy.feeds_dot || written_by(program, access.value, copy.op);
+          copy.feeds_dot = copy.feeds_dot ||
+                           written_by(program, accessed(op_at(program, reader), access), copy.op);
         }
       }
     }
@@ -56,7 +57,7 @@ cost::TiledKernel read_along_k(const Program& program, OpId reader, OpId copy) {
     const auto runs = [&](const DotOperand& operand) {
       if (operand.access < 0 || operand.computed) return true;
       const Access& access = kernel.accesses[static_cast<std::size_t>(operand.access)];
-      return written_by(program, access.value, copy) || operand.k_contiguous.value_or(true);
+      return written_by(program, accessed(op, access), copy) || operand.k_contiguous.value_or(true);
     };
     out.dots[i].k_major = runs(kernel.dots[i].a) && runs(kernel.dots[i].b);
   }

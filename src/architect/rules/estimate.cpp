@@ -489,6 +489,8 @@ OpPrice price_op(const Program& program, const Op& op, const cost::GpuDevice& gp
   } else {
     out.device = library_time(program, op, gpu);
   }
+  // Shapes of a broken document can be anything; a price is a number all the same.
+  if (!std::isfinite(out.device.value) || out.device.value < 0) out.device = Seconds{};
   return out;
 }
 

@@ -62,7 +62,7 @@ Finding index_arithmetic(const Case& about) {
     before = was;
     after = best;
     const Value* out = first_output(program, op);
-    each = out != nullptr ? index * op.launch->programs /
+    each = out != nullptr ? 0.5 * index * op.launch->programs /
                                 static_cast<double>(std::max<std::int64_t>(1, elements_of(*out)))
                           : 0;
   }

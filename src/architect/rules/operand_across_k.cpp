@@ -40,11 +40,12 @@ Finding operand_across_k(const Case& about) {
       for (const DotOperand* operand : {&kernel.dots[i].a, &kernel.dots[i].b}) {
         if (operand->access < 0 || operand->k_contiguous.value_or(true)) continue;
         const Access& access = kernel.accesses[static_cast<std::size_t>(operand->access)];
-        const Value* value = value_at(program, access.value);
-        const Value* root = value_at(program, root_of(program, access.value));
+        const ValueId id_read = accessed(op, access);
+        const Value* value = value_at(program, id_read);
+        const Value* root = value_at(program, root_of(program, id_read));
         const bool stored = root != nullptr && root->origin == Origin::parameter;
         fixable = fixable && stored && value != nullptr;
-        if (stored) weights.push_back(value_name(program, access.value));
+        if (stored) weights.push_back(value_name(program, id_read));
       }
       if (!fixable) continue;
       better.dots[i].k_major = true;

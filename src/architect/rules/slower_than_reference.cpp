@@ -53,6 +53,7 @@ Finding slower_than_reference(const Case& about) {
   out.effort = Effort::edit;
   const OpId slow = costliest(about.program(), about.current),
              fast = costliest(reference, about.reference);
+  if (slow < 0 || fast < 0) return Finding::refused("nothing could be priced");
   const Op& op = op_at(about.program(), slow);
   const double mine = device_time(about, slow);
   const double theirs = about.reference.ops[static_cast<std::size_t>(fast)].device.value *

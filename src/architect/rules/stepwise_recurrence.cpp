@@ -75,7 +75,7 @@ Finding stepwise_recurrence(const Case& about) {
   out.text.bottleneck = fmt::format(
       "The Python loop over time (line {}) runs {} launches and operations for {} steps, so the "
       "host sets the pace: {} for {} of device work.",
-      line, count_text(inside), count_text(steps), milliseconds(about.current.total),
+      line, count_text(inside), count_text(length), milliseconds(about.current.total),
       milliseconds({calls}));
   out.text.method =
       "Use a persistent kernel per layer with the time loop inside and hybrid computation: the "

@@ -67,6 +67,13 @@ const Value* first_output(const Program& program, const Op& op) {
   return op.outputs.empty() ? nullptr : value_at(program, op.outputs.front());
 }
 
+ValueId accessed(const Op& launch, const Access& access) noexcept {
+  for (const Operand& operand : launch.inputs) {
+    if (operand.role == access.pointer && operand.value >= 0) return operand.value;
+  }
+  return access.value;
+}
+
 double output_bytes(const Program& program, const Op& op) {
   double sum = 0;
   for (ValueId id : op.outputs) {

@@ -24,6 +24,8 @@ namespace quoin::architect {
 /// The operation of the reference that this launch computes (same output, same weight), or -1.
 [[nodiscard]] OpId reference_of(const Case& about, OpId launch);
 [[nodiscard]] const Value* first_output(const Program& program, const Op& op);
+/// The tensor behind an access of this launch: kernels are shared by launches, so by parameter.
+[[nodiscard]] ValueId accessed(const Op& launch, const Access& access) noexcept;
 [[nodiscard]] double output_bytes(const Program& program, const Op& op);
 
 // --------------------------------------------------------------------------------- prices
