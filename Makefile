@@ -1,7 +1,7 @@
 # make demo    install what is missing, build, and run the seed layer on every backend
 # make test    the same, then every test: release, address+undefined, thread sanitizer
 # make bench   quoin against oneDNN on this machine, into bench/results/ (about 25 minutes)
-# make fuzz    libFuzzer on the .npy reader, FUZZ_SECONDS long
+# make fuzz    libFuzzer on the .npy reader and on documents, FUZZ_SECONDS each
 # make format  clang-format over the sources; make tidy  clang-tidy
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 600
@@ -51,6 +51,8 @@ fuzz:
 	cmake --build --preset fuzz -j $(JOBS)
 	mkdir -p build/fuzz/found
 	build/fuzz/npy_fuzz -max_total_time=$(FUZZ_SECONDS) build/fuzz/found tests/fuzz/corpus/npy
+	mkdir -p build/fuzz/found_documents
+	build/fuzz/architect_fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=2 build/fuzz/found_documents tests/fuzz/corpus/architect tests/architect/cases
 
 format:
 	git ls-files '*.cpp' '*.h' | xargs clang-format -i
