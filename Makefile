@@ -1,6 +1,6 @@
 # make demo    install what is missing, build, and run the seed layer on every backend
 # make test    the same, then every test: release, address+undefined, thread sanitizer
-# make bench   quoin against oneDNN on this machine, into bench/results/ (about 25 minutes)
+# make bench   quoin against oneDNN on this machine, into bench/results/ (about 10 minutes)
 # make fuzz    libFuzzer on the .npy reader and on documents, FUZZ_SECONDS each
 # make format  clang-format over the sources; make tidy  clang-tidy
 JOBS ?= $(shell nproc)
@@ -14,6 +14,8 @@ demo: build
 	@cmake --preset release >/dev/null
 	@cmake --build build --target quoin_demo peer_onednn_distro -j $(JOBS) >build/demo-build.log || { cat build/demo-build.log; false; }
 	@build/quoin_demo build/bench/peers/peer_onednn_distro.so
+	@echo; echo "And what the architect says of a slow kernel, examples/architect/int8_layer.md:"; echo
+	@build/quoin architect --format text examples/architect/int8_layer.md
 
 build:
 	@scripts/setup.sh build
