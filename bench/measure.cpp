@@ -124,7 +124,8 @@ Comparison compare(const std::vector<Contestant>& contestants, const LimitLoops&
     rounds.read.push_back(read.value);
     const double compute = peak ? limits.ops / peak->value : 0;
     const double limit = std::max(compute, limits.weight_bytes / read.value);
-    for (std::size_t c = 0; c < contestants.size(); ++c) {
+    for (std::size_t i = 0; i < contestants.size(); ++i) {  // each round begins with another one
+      const std::size_t c = (i + static_cast<std::size_t>(round)) % contestants.size();
       const double time = time_runs(contestants[c], next_set[c], runs[c]);
       rounds.times[c].push_back(time);
       rounds.limit_shares[c].push_back(limit / time);
