@@ -112,7 +112,7 @@ int run(const std::vector<std::string>& modules) {
 
   std::vector<std::string> available;
   for (const BackendInfo& backend : backends()) {
-    if (backend.available) available.emplace_back(backend.name);
+    if (backend.available && !backend.on_gpu) available.emplace_back(backend.name);
   }
   const std::vector<Float16> y = run_layer(problem, available.front());
   fmt::print("y = x w^T in int8, dequantised with bias: {:.2f}% from the float64 product.\n\n",

@@ -47,8 +47,22 @@ Json backends_json() {
   for (const BackendInfo& backend : backends()) {
     list.push_back({{"name", backend.name},
                     {"available", backend.available},
+                    {"on_gpu", backend.on_gpu},
                     {"summary", backend.summary},
                     {"reason", backend.reason}});
+  }
+  return list;
+}
+
+Json gpus_json() {
+  Json list = Json::array();
+  for (const GpuInfo& gpu : gpus()) {
+    list.push_back({{"device", gpu.index},
+                    {"name", gpu.name},
+                    {"compute_capability", fmt::format("{}.{}", gpu.major, gpu.minor)},
+                    {"sms", gpu.sms},
+                    {"memory_bytes", gpu.memory_bytes},
+                    {"device_table_row", gpu.table_row}});
   }
   return list;
 }
@@ -106,6 +120,11 @@ void print_text(const Json& json) {
   const Json& machine = json["machine"];
   fmt::print("{}, {} usable CPUs, {}\n", machine["cpu"].get<std::string>(),
              machine["usable_cpus"].get<int>(), machine["features"].get<std::string>());
+  for (const Json& gpu : json["gpus"]) {
+    fmt::print("CUDA device {}: {}, compute capability {}, {} SMs\n", gpu["device"].get<int>(),
+               gpu["name"].get<std::string>(), gpu["compute_capability"].get<std::string>(),
+               gpu["sms"].get<int>());
+  }
   fmt::print("\nBackends\n");
   for (const Json& backend : json["backends"]) {
     const bool available = backend["available"];
@@ -130,6 +149,7 @@ int devices(const DevicesOptions& options) {
   const cost::CpuDevice& row =
       cost::match_cpu(this_cpu().vendor, this_cpu().family, this_cpu().model);
   const Json json = {{"machine", machine_json(row)},
+                     {"gpus", gpus_json()},
                      {"backends", backends_json()},
                      {"limits", limits_json(row, options.measure)},
                      {"device_table", table_json()}};

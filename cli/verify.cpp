@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "linear/epilogue.h"
+#include "linear/gpu.h"
 #include "linear/oracle.h"
 #include "quoin/device.h"
 #include "quoin/linear.h"
@@ -45,8 +47,65 @@ constexpr std::array<Shape, 12> kShapes{{{1, 1, 1},
 constexpr std::array<DataType, 4> kOutTypes{DataType::float16, DataType::bfloat16,
                                             DataType::float32, DataType::int32};
 
+/// Operands on the first CUDA device, for as long as this lives.
+class OnGpu {
+ public:
+  /// Points a view to a copy of what it points to.
+  void move(ConstTensor& view) {
+    const std::int64_t rows = view.shape[0], stride = view.rank == 2 ? view.strides[0] : 1;
+    const auto bytes = static_cast<std::size_t>(rows * stride * size_of(view.type));
+    view.data = keep(copy_to_gpu(kDevice, view.data, bytes));
+  }
+  void move(std::optional<ConstTensor>& view) {
+    if (view) move(*view);
+  }
+  void* allocate(std::size_t bytes) { return keep(copy_to_gpu(kDevice, nullptr, bytes)); }
+  [[nodiscard]] bool ok() const { return ok_; }
+
+  static constexpr int kDevice = 0;
+
+ private:
+  void* keep(std::shared_ptr<void> memory) {
+    ok_ = ok_ && memory != nullptr;
+    kept_.push_back(std::move(memory));
+    return kept_.back().get();
+  }
+
+  std::vector<std::shared_ptr<void>> kept_;
+  bool ok_ = true;
+};
+
+/// prepare and run, on the CPU or, by way of copies, on the first CUDA device.
+Status compute(LinearWeights weights, QuantizedRows rows, const LinearOptions& options, int threads,
+               bool on_gpu, const Tensor& y) {
+  if (!on_gpu) {
+    const Result<LinearLayer> layer = prepare(weights, options);
+    if (!layer) return layer.error();
+    return layer->run(rows, y, {.threads = threads});
+  }
+  OnGpu gpu;
+  gpu.move(weights.weight);
+  gpu.move(weights.scale_w);
+  gpu.move(weights.bias);
+  gpu.move(rows.codes);
+  gpu.move(rows.scales);
+  Tensor out = y;
+  const auto bytes = static_cast<std::size_t>(y.shape[0] * y.strides[0] * size_of(y.type));
+  out.data = gpu.allocate(bytes);
+  const Error lost{ErrorCode::unavailable,
+                   "CUDA device 0 holds or returns no copy of the operands"};
+  if (!gpu.ok()) return lost;
+  LinearOptions there = options;
+  there.device = OnGpu::kDevice;
+  const Result<LinearLayer> layer = prepare(weights, there);
+  if (!layer) return layer.error();
+  if (const Status s = layer->run(rows, out); !s) return s;
+  if (!copy_from_gpu(OnGpu::kDevice, y.data, out.data, bytes)) return lost;
+  return {};
+}
+
 /// Outputs of one backend that differ from the oracle, over one output type, with or without bias.
-Result<std::int64_t> count_differences(const bench::Problem& p, const std::string& backend,
+Result<std::int64_t> count_differences(const bench::Problem& p, const BackendInfo& backend,
                                        DataType out_type, bool with_bias, int threads) {
   LinearWeights weights = p.weights();
   QuantizedRows rows = p.rows();
@@ -70,12 +129,13 @@ Result<std::int64_t> count_differences(const bench::Problem& p, const std::strin
     weights.bias.reset();
     rows.scales.reset();
   }
-  const Result<LinearLayer> layer = prepare(weights, {.out_type = out_type, .backend = backend});
-  if (!layer) return layer.error();
   const std::int64_t size = size_of(out_type);
   std::vector<std::byte> y(static_cast<std::size_t>(p.m * p.n * size));
   const Tensor out = matrix(static_cast<void*>(y.data()), out_type, p.m, p.n);
-  if (const Status s = layer->run(rows, out, {.threads = threads}); !s) return s.error();
+  const LinearOptions options{.out_type = out_type, .backend = backend.name};
+  if (const Status s = compute(weights, rows, options, threads, backend.on_gpu, out); !s) {
+    return s.error();
+  }
   std::int64_t different = 0;
   for (std::int64_t i = 0; i < p.m * p.n; ++i) {
     std::uint32_t bits = 0;
@@ -86,9 +146,9 @@ Result<std::int64_t> count_differences(const bench::Problem& p, const std::strin
 }
 
 /// One backend on one shape, every output type with and without bias; prints its line.
-Result<std::int64_t> verify_shape(const std::string& backend, const Shape& shape,
+Result<std::int64_t> verify_shape(const BackendInfo& backend, const Shape& shape,
                                   const VerifyOptions& options, Progress& progress) {
-  const std::string what = fmt::format("{:<12} {}x{}x{}", backend, shape.m, shape.n, shape.k);
+  const std::string what = fmt::format("{:<12} {}x{}x{}", backend.name, shape.m, shape.n, shape.k);
   progress.step(what);
   const bench::Problem problem = bench::random_problem(shape.m, shape.n, shape.k, options.seed);
   std::int64_t different = 0;
@@ -127,8 +187,7 @@ int verify(const VerifyOptions& options) {
       continue;
     }
     for (const Shape& shape : shapes) {
-      const Result<std::int64_t> count =
-          verify_shape(std::string(backend.name), shape, options, progress);
+      const Result<std::int64_t> count = verify_shape(backend, shape, options, progress);
       if (!count) return report(count.error());
       different += count.value();
     }

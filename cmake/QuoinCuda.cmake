@@ -1,13 +1,18 @@
-# The CUDA kernels, their checks and their benchmark. Off unless asked for; without a CUDA toolkit
+# The CUDA backends, their checks and their benchmark. Off unless asked for; without a CUDA toolkit
 # the build says so and goes on. docs/sm90a.md.
-option(QUOIN_CUDA "Build the CUDA kernels (needs CUDA 13)" OFF)
-if(NOT QUOIN_CUDA)
-  return()
+option(QUOIN_CUDA "Build the CUDA backends (needs CUDA 13)" OFF)
+set(QUOIN_HAS_CUDA OFF)
+if(QUOIN_CUDA)
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(NOT CMAKE_CUDA_COMPILER)
+    message(STATUS "QUOIN_CUDA: no CUDA compiler found, the CUDA backends are left out")
+  else()
+    set(QUOIN_HAS_CUDA ON)
+  endif()
 endif()
-include(CheckLanguage)
-check_language(CUDA)
-if(NOT CMAKE_CUDA_COMPILER)
-  message(STATUS "QUOIN_CUDA: no CUDA compiler found, the CUDA kernels are left out")
+if(NOT QUOIN_HAS_CUDA)
+  target_sources(quoin PRIVATE ${PROJECT_SOURCE_DIR}/src/linear/gpu_none.cpp)
   return()
 endif()
 set(CMAKE_CUDA_ARCHITECTURES 90-real)  # each target says its own
@@ -28,13 +33,16 @@ add_library(quoin_any_gpu OBJECT ${cuda}/any_shape.cu ${cuda}/sm80.cu
                                  ${PROJECT_SOURCE_DIR}/src/linear/quantize/cuda.cu)
 set_target_properties(quoin_any_gpu PROPERTIES
                       CUDA_ARCHITECTURES "80-real;86-real;89-real;90-real;80-virtual")
-add_library(quoin_cuda STATIC $<TARGET_OBJECTS:quoin_sm90a> $<TARGET_OBJECTS:quoin_any_gpu>)
-target_link_libraries(quoin_cuda PUBLIC quoin CUDA::cudart_static)
-foreach(target quoin_sm90a quoin_any_gpu quoin_cuda)
+foreach(target quoin_sm90a quoin_any_gpu)
   set_target_properties(${target} PROPERTIES CUDA_STANDARD 20)
-  target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/src
-                                              ${PROJECT_SOURCE_DIR}/include)
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/src
+                                               ${PROJECT_SOURCE_DIR}/include)
 endforeach()
+target_sources(quoin PRIVATE ${PROJECT_SOURCE_DIR}/src/linear/gpu_cuda.cpp
+                             $<TARGET_OBJECTS:quoin_sm90a> $<TARGET_OBJECTS:quoin_any_gpu>)
+set_target_properties(quoin PROPERTIES CUDA_ARCHITECTURES 90-real)
+target_include_directories(quoin SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
+target_link_libraries(quoin PRIVATE CUDA::cudart_static)
 
 # Built on demand: they need a GPU to run.
 foreach(check check quantize_check)
@@ -46,5 +54,6 @@ add_executable(quoin_cuda_floor EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/bench/cud
 foreach(program check quantize_check bench floor)
   set_target_properties(quoin_cuda_${program} PROPERTIES CUDA_ARCHITECTURES 90a-real
                                                          CUDA_STANDARD 20)
-  target_link_libraries(quoin_cuda_${program} PRIVATE quoin_cuda)
+  target_include_directories(quoin_cuda_${program} PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  target_link_libraries(quoin_cuda_${program} PRIVATE quoin CUDA::cudart_static)
 endforeach()

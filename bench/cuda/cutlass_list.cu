@@ -1,27 +1,23 @@
 // The CUTLASS choices of cutlass_peers.cu as the benchmark's peers; apart from it, because that
-// file takes minutes to compile. CUTLASS_CHOICES: how many of them are built.
+// file takes minutes to compile.
 #include "peers.h"
 
-#ifndef CUTLASS_CHOICES
-#define CUTLASS_CHOICES 14
-#endif
+#define QUOIN_CHOICES(f) \
+  f(0) f(1) f(2) f(3) f(4) f(5) f(6) f(7) f(8) f(9) f(10) f(11) f(12) f(13) f(14) f(15) f(16) f(17)
 
 #define DECLARE(i) Peer cutlass_peer_##i();
-DECLARE(0) DECLARE(1) DECLARE(2) DECLARE(3) DECLARE(4) DECLARE(5) DECLARE(6)
-DECLARE(7) DECLARE(8) DECLARE(9)
-#if CUTLASS_CHOICES > 10
-DECLARE(10) DECLARE(11) DECLARE(12) DECLARE(13)
-#endif
+QUOIN_CHOICES(DECLARE)
 
 std::vector<Peer> peers() {
-  std::vector<Peer> list = {cutlass_peer_0(), cutlass_peer_1(), cutlass_peer_2(), cutlass_peer_3(),
-                            cutlass_peer_4(), cutlass_peer_5(), cutlass_peer_6(), cutlass_peer_7(),
-                            cutlass_peer_8(), cutlass_peer_9()};
-#if CUTLASS_CHOICES > 10
-  for (const Peer& peer : {cutlass_peer_10(), cutlass_peer_11(), cutlass_peer_12(),
-                           cutlass_peer_13()}) {
-    list.push_back(peer);
-  }
-#endif
-  return list;
+#define CALL(i) cutlass_peer_##i(),
+  return {QUOIN_CHOICES(CALL)};
+}
+
+// vLLM's table for sm90 and int8 (scaled_mm_sm90_int8_dispatch.cuh, 2025): by M, and N for few
+// rows, whatever K.
+std::string serving_pick(std::int64_t m, std::int64_t n) {
+  if (m <= 32) return n < 8192 ? "cutlass 64x64k256 c1x8" : "cutlass 64x128k256 c1x4";
+  if (m <= 64) return "cutlass 64x64k256 c1x1";
+  if (m <= 128) return "cutlass 64x128 c2x1 pp";
+  return "cutlass 128x128 c2x1 pp";
 }

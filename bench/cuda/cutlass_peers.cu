@@ -1,6 +1,7 @@
 // CUTLASS as a peer: its sm90 INT8 GEMM with scale_x * (scale_w * acc) + bias fused into the
-// epilogue, over 14 choices of tile, cluster and schedule. Needs CUTLASS's headers (include/ and
-// tools/util/include/; nvidia-cutlass on PyPI has them, 4.2 was used) and
+// epilogue, over 18 choices of tile, cluster and schedule, those of vLLM's static table among them.
+// Needs CUTLASS's headers (include/ and tools/util/include/; nvidia-cutlass on PyPI has them, 4.2
+// was used) and
 //   -DNDEBUG --expt-relaxed-constexpr
 // (without NDEBUG ptxas serialises wgmma and the peer looks slower than it is).
 #include "cutlass/cutlass.h"
@@ -87,8 +88,8 @@ struct Choice {
   }
 };
 
-template <int kM, int kN>
-using Tiles = Shape<Int<kM>, Int<kN>, _128>;
+template <int kM, int kN, int kK = 128>
+using Tiles = Shape<Int<kM>, Int<kN>, Int<kK>>;
 template <int kM, int kN>
 using Clusters = Shape<Int<kM>, Int<kN>, _1>;
 
@@ -131,4 +132,12 @@ CHOICE(11, "256x128 c1x2 co", Tiles<256, 128>, Clusters<1, 2>, Cooperative, Coop
 #if PART(6)
 CHOICE(12, "64x256 c2x1 pp", Tiles<64, 256>, Clusters<2, 1>, PingPong, PlainEnd)
 CHOICE(13, "128x128 c1x2 pp", Tiles<128, 128>, Clusters<1, 2>, PingPong, PlainEnd)
+#endif
+#if PART(7)
+CHOICE(14, "64x64k256 c1x8", Tiles<64, 64, 256>, Clusters<1, 8>, Plain, PlainEnd)
+CHOICE(15, "64x128k256 c1x4", Tiles<64, 128, 256>, Clusters<1, 4>, Plain, PlainEnd)
+#endif
+#if PART(8)
+CHOICE(16, "64x64k256 c1x1", Tiles<64, 64, 256>, Clusters<1, 1>, Plain, PlainEnd)
+CHOICE(17, "64x128 c2x1 pp", Tiles<64, 128>, Clusters<2, 1>, PingPong, PlainEnd)
 #endif

@@ -1,6 +1,7 @@
 // Other people's kernels in the benchmark: a list, empty unless a file that defines it is linked.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -15,3 +16,6 @@ struct Peer {
 
 /// bench/cuda/no_peers.cu: none. bench/cuda/cutlass_peers.cu: CUTLASS, over several choices.
 std::vector<Peer> peers();
+
+/// The name of the peer that a serving engine's static table takes; empty where there is none.
+std::string serving_pick(std::int64_t m, std::int64_t n);

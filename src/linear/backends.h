@@ -1,7 +1,8 @@
 // The one list of backends: what each needs, its tile, and the layout it wants its weights in.
 //
-// Dispatch, planning, tests, benchmarks, the command line and the docs iterate over kBackends. A
-// new backend is a file with its kernels and one entry here (CONTRIBUTING.md, five steps).
+// Dispatch, planning, tests, benchmarks, the command line and the docs iterate over kBackends (the
+// CPU's) and kGpuBackends. A new backend is a file with its kernels and one entry here
+// (CONTRIBUTING.md, five steps).
 #pragma once
 
 #include <array>
@@ -113,5 +114,18 @@ inline constexpr std::array<Backend, 4> kBackends{{
 }};
 
 #undef QUOIN_X86_KERNELS
+
+/// A family of CUDA kernels; which of them does a product is planned for each M (plan/cuda_plan.h).
+struct GpuBackend {
+  std::string_view name;
+  std::string_view summary;
+  int first_capability = 0, last_capability = 0;  // 10 * major + minor, both included
+};
+
+/// Fastest first. sm90a leaves what the copy engine does not take to sm80's kernel.
+inline constexpr std::array<GpuBackend, 2> kGpuBackends{{
+    {"sm90a", "wgmma, TMA and clusters (NVIDIA Hopper)", 90, 90},
+    {"sm80", "mma.sync and cp.async (NVIDIA from Ampere on)", 80, 999},
+}};
 
 }  // namespace quoin

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "linear/errors.h"
+#include "quoin/linear.h"
 
 namespace quoin {
 namespace {
@@ -107,6 +108,18 @@ Status check_threads(int threads) {
   if (threads >= 1 && threads <= kMaxThreads) return {};
   return fail(ErrorCode::invalid_argument, "threads is {}; it must be 1 to {}", threads,
               kMaxThreads);
+}
+
+Status check_place(int device, const void* stream) {
+  if (device < kCpu) {
+    return fail(ErrorCode::invalid_argument,
+                "device is {}; it must be kCpu (-1) or the number of a CUDA device", device);
+  }
+  if (device == kCpu && stream != nullptr) {
+    return fail(ErrorCode::invalid_argument,
+                "stream is {}, but the operands are the CPU's, which has no streams", stream);
+  }
+  return {};
 }
 
 Status check_apart(std::string_view output_name, const ConstTensor& output,

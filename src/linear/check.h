@@ -24,6 +24,9 @@ namespace quoin {
 /// 1 to kMaxThreads.
 [[nodiscard]] Status check_threads(int threads);
 
+/// A device is kCpu or not negative, and a stream is a GPU's.
+[[nodiscard]] Status check_place(int device, const void* stream);
+
 /// An output shares no byte with an input.
 [[nodiscard]] Status check_apart(std::string_view output_name, const ConstTensor& output,
                                  std::string_view input_name, const ConstTensor& input);

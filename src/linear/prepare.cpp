@@ -63,16 +63,25 @@ float load_float(const ConstTensor& vector, std::int64_t i) {
 
 Result<LinearLayer> prepare(const LinearWeights& weights, const LinearOptions& options) try {
   if (Status status = check_weights(weights, options); !status) return status.error();
-  Result<const Backend*> backend = select_backend(options.backend);
-  if (!backend) return backend.error();
+  if (Status status = check_place(options.device, options.stream); !status) return status.error();
 
   auto prepared = std::make_shared<PreparedLayer>();
   PreparedLayer& p = *prepared;
-  p.backend = backend.value();
   p.n = weights.weight.shape[0];
   p.k = weights.weight.shape[1];
   p.out_type = options.out_type;
   p.factor = options.dequant_factor;
+  p.device = options.device;
+  if (options.device != kCpu) {
+    Result<std::unique_ptr<GpuLayer>> gpu = prepare_on_gpu(weights, options);
+    if (!gpu) return gpu.error();
+    p.held_bytes = gpu.value()->held_bytes;
+    p.gpu = std::move(gpu).value();
+    return LinearLayer(std::move(prepared));
+  }
+  Result<const Backend*> backend = select_backend(options.backend);
+  if (!backend) return backend.error();
+  p.backend = backend.value();
 
   const std::int64_t packed = packed_bytes(*p.backend, p.n, p.k);
   p.padded_n = (p.n + p.backend->tile_cols - 1) / p.backend->tile_cols * p.backend->tile_cols;
@@ -109,9 +118,13 @@ DataType LinearLayer::out_type() const noexcept {
   return prepared_ ? prepared_->out_type : DataType::float16;
 }
 std::string_view LinearLayer::backend() const noexcept {
-  return prepared_ ? prepared_->backend->name : std::string_view{};
+  if (!prepared_) return {};
+  return prepared_->gpu ? prepared_->gpu->backend : prepared_->backend->name;
 }
-bool LinearLayer::weight_copied() const noexcept { return true; }
+int LinearLayer::device() const noexcept { return prepared_ ? prepared_->device : kCpu; }
+bool LinearLayer::weight_copied() const noexcept {
+  return !prepared_ || !prepared_->gpu || prepared_->gpu->weight_copied;
+}
 std::size_t LinearLayer::held_bytes() const noexcept {
   return prepared_ ? prepared_->held_bytes : 0;
 }

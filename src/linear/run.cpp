@@ -166,6 +166,11 @@ void quantize_product(const Backend& backend, const ConstTensor& x, std::int8_t*
 Status check_output(const PreparedLayer& layer, const ConstTensor& x, const Tensor& y,
                     const RunOptions& options) {
   if (Status status = check_threads(options.threads); !status) return status;
+  if (Status status = check_place(layer.device, options.stream); !status) return status;
+  if (options.device != kCpu && options.device != layer.device) {
+    return fail(ErrorCode::invalid_argument, "device is {}, but this layer was prepared for {}",
+                options.device, layer.device);
+  }
   if (Status status = check_matrix("y", y, {layer.out_type}, x.shape[0], layer.n); !status) {
     return status;
   }
@@ -206,6 +211,10 @@ struct Workspace {
   }
 };
 
+std::optional<std::size_t> workspace_needed(const PreparedLayer& layer, std::int64_t m) {
+  return layer.gpu ? GpuWorkspace::bytes(m, layer.k) : Workspace::bytes(m, layer.k);
+}
+
 Status check_dynamic(const PreparedLayer& layer, const ConstTensor& x, const Tensor& y,
                      std::span<std::byte> workspace, const RunOptions& options) {
   if (layer.out_type == DataType::int32) {
@@ -219,7 +228,7 @@ Status check_dynamic(const PreparedLayer& layer, const ConstTensor& x, const Ten
     return s;
   }
   if (Status s = check_output(layer, x, y, options); !s) return s;
-  const std::optional<std::size_t> needed = Workspace::bytes(x.shape[0], layer.k);
+  const std::optional<std::size_t> needed = workspace_needed(layer, x.shape[0]);
   if (!needed || workspace.size() < *needed || (workspace.data() == nullptr && *needed > 0)) {
     return fail(ErrorCode::invalid_argument,
                 "workspace has {} bytes; {} rows need workspace_bytes({}) = {}", workspace.size(),
@@ -252,6 +261,8 @@ Status quantize_rows(const ConstTensor& x, const Tensor& codes, const Tensor& sc
     if (Status s = check_apart("codes", codes, "x", x); !s) return s;
     if (Status s = check_apart("scales", scales, "x", x); !s) return s;
     if (Status s = check_apart("codes", codes, "scales", scales); !s) return s;
+    if (Status s = check_place(options.device, options.stream); !s) return s;
+    if (options.device != kCpu) return quantize_on_gpu(x, codes, scales, options);
     Result<const Backend*> backend = select_backend({});
     if (!backend) return backend.error();
     quantize_product(*backend.value(), x, static_cast<std::int8_t*>(codes.data), codes.strides[0],
@@ -266,6 +277,7 @@ Status LinearLayer::run(const QuantizedRows& x, const Tensor& y,
     if (!prepared_) return moved_from();
     const PreparedLayer& layer = *prepared_;
     if (Status s = check_run(layer, x, y, options); !s) return s;
+    if (layer.gpu) return layer.gpu->run(x, y, options.stream);
     Product product;
     product.x = static_cast<const std::int8_t*>(x.codes.data);
     product.x_stride_elems = row_stride_elems(x.codes);
@@ -285,6 +297,7 @@ Status LinearLayer::run_dynamic(const ConstTensor& x, const Tensor& y,
     if (!prepared_) return moved_from();
     const PreparedLayer& layer = *prepared_;
     if (Status s = check_dynamic(layer, x, y, workspace, options); !s) return s;
+    if (layer.gpu) return layer.gpu->run_dynamic(x, y, workspace.data(), options.stream);
     const std::int64_t m = x.shape[0];
     const std::int64_t stride = Workspace::codes_stride(layer.k);
     const auto start = reinterpret_cast<std::uintptr_t>(workspace.data());
@@ -305,7 +318,7 @@ Status LinearLayer::run_dynamic(const ConstTensor& x, const Tensor& y,
 
 std::size_t LinearLayer::workspace_bytes(std::int64_t m) const noexcept {
   if (!prepared_ || m < 0) return 0;
-  return Workspace::bytes(m, prepared_->k).value_or(SIZE_MAX);
+  return workspace_needed(*prepared_, m).value_or(SIZE_MAX);
 }
 
 }  // namespace quoin

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "linear/errors.h"
+#include "linear/gpu.h"
 #include "quoin/device.h"
 
 namespace quoin {
@@ -31,6 +32,13 @@ Result<const Backend*> select_backend(std::string_view name) {
     return fail(ErrorCode::unavailable, "backend {} (from {}) is not available: {}", name, source,
                 reason);
   }
+  for (const GpuBackend& backend : kGpuBackends) {
+    if (name != backend.name) continue;
+    std::string reason = gpu_refusal(backend);
+    if (reason.empty()) reason = "it works on a GPU, and these operands are the CPU's";
+    return fail(ErrorCode::unavailable, "backend {} (from {}) is not available: {}", name, source,
+                reason);
+  }
   std::string known;
   for (const Backend& backend : kBackends) {
     known += known.empty() ? "" : ", ";
@@ -42,6 +50,11 @@ Result<const Backend*> select_backend(std::string_view name) {
 
 std::vector<BackendInfo> backends() {
   std::vector<BackendInfo> infos;
+  for (const GpuBackend& backend : kGpuBackends) {
+    std::string reason = gpu_refusal(backend);
+    const bool available = reason.empty();
+    infos.push_back({backend.name, backend.summary, available, std::move(reason), true});
+  }
   for (const Backend& backend : kBackends) {
     std::string reason = refusal(backend, this_cpu());
     const bool available = reason.empty();

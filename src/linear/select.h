@@ -13,8 +13,8 @@ namespace quoin {
 /// Why `backend` cannot run on `cpu`; empty where it can.
 [[nodiscard]] std::string refusal(const Backend& backend, const Cpu& cpu);
 
-/// The backend of that name; for an empty one that of the environment variable QUOIN_BACKEND; where
-/// that is unset or empty too, the first of kBackends that this machine has.
+/// The CPU's backend of that name; for an empty one that of the environment variable QUOIN_BACKEND;
+/// where that is unset or empty too, the first of kBackends that this machine has.
 [[nodiscard]] Result<const Backend*> select_backend(std::string_view name);
 
 }  // namespace quoin

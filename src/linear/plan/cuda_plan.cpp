@@ -37,9 +37,35 @@ double multiply_cycles(const Config& c, const CudaRates& rates) {
   return static_cast<double>(c.tile_a) * std::max(c.tile_b, 16) * kBlockBytes / rates.macs;
 }
 
+constexpr std::int64_t kMostRows = 0x7FFFFFFF;  // tiles are found by 32-bit coordinates
+constexpr std::int64_t kMostTiles = std::int64_t{1} << 30;
+constexpr std::int64_t kMostGridY = 65'535;
+
+/// Tiles of the wider operand, and in all.
+struct Tiles {
+  std::int64_t b, all;
+};
+
+Tiles tiles_of(const Config& c, const CudaShape& s) {
+  const auto count = [](std::int64_t rows, int tile) { return (rows + tile - 1) / tile; };
+  const std::int64_t a = count(c.swap ? s.n : s.m, c.tile_a * c.cluster_a);
+  const std::int64_t b = count(c.swap ? s.m : s.n, c.tile_b * c.cluster_b);
+  return {b, a * b};
+}
+
 }  // namespace
 
+bool cuda_applies(const Config& c, const CudaShape& s) {
+  if (s.m < 1 || s.n < 1 || s.k < 1 || s.m > kMostRows || s.n > kMostRows) return false;
+  if ((s.k + 127) / 128 < c.split_k) return false;
+  if (c.sums() > 128 && s.out_bytes != 2) return false;
+  if (c.swap && s.m > c.tile_b) return false;
+  const Tiles tiles = tiles_of(c, s);
+  return tiles.all <= kMostTiles && (c.persistent || tiles.b <= kMostGridY);
+}
+
 std::string cuda_refusal(const Config& c, const CudaShape& s) {
+  if (cuda_applies(c, s)) return {};
   if (s.m < 1 || s.n < 1 || s.k < 1) {
     return fmt::format("M x N x K is {} x {} x {}: nothing to multiply", s.m, s.n, s.k);
   }
@@ -53,7 +79,13 @@ std::string cuda_refusal(const Config& c, const CudaShape& s) {
   if (c.swap && s.m > c.tile_b) {
     return fmt::format("{} tokens, made for {}", s.m, c.tile_b);
   }
-  return {};
+  if (s.m > kMostRows || s.n > kMostRows) {
+    return fmt::format("M x N is {} x {}: each may be at most 2^31 - 1", s.m, s.n);
+  }
+  const Tiles tiles = tiles_of(c, s);
+  return tiles.all > kMostTiles
+             ? fmt::format("{} tiles, more than 2^30", tiles.all)
+             : fmt::format("{} tiles side by side, more than {}", tiles.b, kMostGridY);
 }
 
 bool cuda_in_range(const Config& c, const CudaShape& s) {
@@ -105,16 +137,12 @@ double cuda_price(const Config& c, const CudaShape& s, const cost::GpuDevice& de
 std::vector<CudaPlanned> plan_cuda(const cost::GpuDevice& device, const CudaShape& shape,
                                    const CudaRates& rates) {
   std::vector<CudaPlanned> plan;
-  const auto add = [&](const auto& configs) {
-    for (const Config& c : configs) {
-      CudaPlanned planned{&c, 0, cuda_in_range(c, shape), cuda_refusal(c, shape)};
-      if (planned.refused_because.empty()) planned.seconds = cuda_price(c, shape, device, rates);
-      plan.push_back(std::move(planned));
-    }
-  };
-  add(kDecodeConfigs);
-  add(kMiddleConfigs);
-  add(kLargeConfigs);
+  for (int kernel = 0; kernel < kKernelCount; ++kernel) {
+    const Config& c = config_at(kernel);
+    CudaPlanned planned{&c, kernel, 0, cuda_in_range(c, shape), cuda_refusal(c, shape)};
+    if (planned.refused_because.empty()) planned.seconds = cuda_price(c, shape, device, rates);
+    plan.push_back(std::move(planned));
+  }
   std::stable_sort(plan.begin(), plan.end(), [](const CudaPlanned& a, const CudaPlanned& b) {
     const auto rank = [](const CudaPlanned& c) {
       return !c.refused_because.empty() ? 2 : c.in_range ? 0 : 1;
@@ -122,6 +150,23 @@ std::vector<CudaPlanned> plan_cuda(const cost::GpuDevice& device, const CudaShap
     return rank(a) != rank(b) ? rank(a) < rank(b) : a.seconds < b.seconds;
   });
   return plan;
+}
+
+int pick_cuda(const cost::GpuDevice& device, const CudaShape& shape,
+              const CudaRates& rates) noexcept {
+  int best = -1;
+  double best_seconds = 0;
+  bool best_in_range = false;
+  for (int kernel = 0; kernel < kKernelCount; ++kernel) {
+    const Config& c = config_at(kernel);
+    if (!cuda_applies(c, shape)) continue;
+    const bool in_range = cuda_in_range(c, shape);
+    if (best >= 0 && best_in_range && !in_range) continue;
+    const double seconds = cuda_price(c, shape, device, rates);
+    if (best >= 0 && best_in_range == in_range && seconds >= best_seconds) continue;
+    best = kernel, best_seconds = seconds, best_in_range = in_range;
+  }
+  return best;
 }
 
 bool launch_dependently(const CudaShape& s) {

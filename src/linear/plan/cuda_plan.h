@@ -40,6 +40,7 @@ struct CudaRates {
 
 struct CudaPlanned {
   const Config* config = nullptr;
+  int kernel = 0;  // its place among all (config_at)
   double seconds = 0;
   bool in_range = true;         // measured for shapes like this one; others only if all else fails
   std::string refused_because;  // empty: it may be picked
@@ -50,7 +51,8 @@ struct CudaPlanned {
 [[nodiscard]] bool cuda_in_range(const Config& config, const CudaShape& shape);
 
 /// Why a kernel is not for this shape, or empty. (What depends on pointers and strides is checked
-/// by `refusal` in linear/kernels/cuda/kernels.h.)
+/// by `refusal` in linear/kernels/cuda/kernels.h.) `cuda_applies`: the same, without the words.
+[[nodiscard]] bool cuda_applies(const Config& config, const CudaShape& shape);
 [[nodiscard]] std::string cuda_refusal(const Config& config, const CudaShape& shape);
 
 /// Seconds that a kernel should take:
@@ -66,6 +68,10 @@ struct CudaPlanned {
 [[nodiscard]] std::vector<CudaPlanned> plan_cuda(const cost::GpuDevice& device,
                                                  const CudaShape& shape,
                                                  const CudaRates& rates = {});
+
+/// The number of the first kernel of `plan_cuda`, or -1 where all are refused. Allocates nothing.
+[[nodiscard]] int pick_cuda(const cost::GpuDevice& device, const CudaShape& shape,
+                            const CudaRates& rates = {}) noexcept;
 
 /// Whether the product gains from starting while its quantiser still runs (programmatic dependent
 /// launch). It loses where early CTAs would end up on other SMs than L2 serves best.

@@ -11,6 +11,7 @@
 #include "linear/check.h"
 #include "linear/errors.h"
 #include "linear/layer.h"
+#include "linear/plan/gpu_plan.h"
 #include "linear/plan/price.h"
 #include "linear/plan/split.h"
 #include "linear/select.h"
@@ -54,11 +55,8 @@ Result<PlanDevice> plan_device(std::string_view name) {
   for (const cost::CpuDevice& cpu : cost::cpu_devices()) {
     known += fmt::format("{}{}", known.empty() ? "" : ", ", cpu.name);
   }
-  if (cost::find_gpu(name) != nullptr) {
-    return fail(ErrorCode::unavailable,
-                "device {} is a GPU, and this build has no GPU backend to "
-                "plan for; devices with backends: {}",
-                name, known);
+  for (const cost::GpuDevice& gpu : cost::gpu_devices()) {
+    if (compute_capability(gpu.name) > 0) known += fmt::format(", {}", gpu.name);
   }
   return fail(ErrorCode::invalid_argument,
               "device \"{}\" is not in the device table; devices with "
@@ -124,6 +122,9 @@ void fill_choice(Plan& plan, const Backend& backend, const cost::CpuDevice& cpu)
 Result<Plan> make_plan(std::int64_t m, std::int64_t n, std::int64_t k, int threads,
                        std::string_view backend, std::string_view device) {
   if (Status status = check_sizes(m, n, k, threads); !status) return status.error();
+  if (const cost::GpuDevice* gpu = cost::find_gpu(device); gpu != nullptr) {
+    return plan_on_gpu(m, n, k, backend, *gpu);
+  }
   Result<PlanDevice> where = plan_device(device);
   if (!where) return where.error();
   const Backend* chosen = backend.empty() ? &kBackends.front() : find_backend(backend);
@@ -144,10 +145,37 @@ Result<Plan> make_plan(std::int64_t m, std::int64_t n, std::int64_t k, int threa
 
 Result<Plan> LinearLayer::plan(std::int64_t m, const RunOptions& options) const {
   if (!prepared_) return fail(ErrorCode::invalid_argument, "this layer was moved from");
+  if (prepared_->gpu) {
+    if (Status s = check_sizes(m, prepared_->n, prepared_->k, options.threads); !s)
+      return s.error();
+    return prepared_->gpu->plan(m);
+  }
   return make_plan(m, prepared_->n, prepared_->k, options.threads, prepared_->backend->name);
 }
 
+namespace {
+
+std::string gpu_text(const Plan& plan) {
+  std::string text = fmt::format(
+      "{} x {} x {} (M x N x K) on {}\n"
+      "  backend {}, kernel {}: {} tiles of {} x {}\n"
+      "  modelled {:.2f} us; at the compute limit {:.2f} us, reading the weights {:.2f} us\n",
+      plan.m, plan.n, plan.k, plan.device, plan.backend, plan.kernel, plan.tiles, plan.tile_rows,
+      plan.tile_cols, plan.modelled_seconds * 1e6, plan.compute_limit_seconds * 1e6,
+      plan.memory_limit_seconds * 1e6);
+  for (const PlanCandidate& c : plan.candidates) {
+    const bool out = !c.refused_because.empty();
+    text += fmt::format(
+        "  candidate {:<6} {:<24} {}\n", c.backend, c.tile,
+        out ? "out: " + c.refused_because : fmt::format("{:>10.2f} us", c.modelled_seconds * 1e6));
+  }
+  return text;
+}
+
+}  // namespace
+
 std::string to_string(const Plan& plan) {
+  if (!plan.kernel.empty()) return gpu_text(plan);
   std::string text = fmt::format(
       "{} x {} x {} (M x N x K) on {} with {} thread{}\n"
       "  backend {}: {} tiles of {} x {}, {} rows per pass over the weights\n"

@@ -234,7 +234,32 @@ Choice choose(const QuantizeProblem& p) {
   return with(&quantize_in_registers<kType, 8, kMaxThreads>, 8);
 }
 
+template <DataType kType>
+cudaError_t ready_type() {
+  for (const void* kernel :
+       {reinterpret_cast<const void*>(&quantize_any<kType>),
+        reinterpret_cast<const void*>(&quantize_in_registers<kType, 4, 128>),
+        reinterpret_cast<const void*>(&quantize_in_registers<kType, 4, 512>),
+        reinterpret_cast<const void*>(&quantize_in_registers<kType, 1, kMaxThreads>),
+        reinterpret_cast<const void*>(&quantize_in_registers<kType, 2, kMaxThreads>),
+        reinterpret_cast<const void*>(&quantize_in_registers<kType, 8, kMaxThreads>)}) {
+    cudaFuncAttributes attributes{};
+    const cudaError_t error = cudaFuncGetAttributes(&attributes, kernel);
+    if (error != cudaSuccess) return error;
+  }
+  return cudaSuccess;
+}
+
 }  // namespace
+
+cudaError_t ready_quantize() {
+  for (const cudaError_t error : {ready_type<DataType::float16>(),
+                                  ready_type<DataType::bfloat16>(),
+                                  ready_type<DataType::float32>()}) {
+    if (error != cudaSuccess) return error;
+  }
+  return cudaSuccess;
+}
 
 cudaError_t launch_quantize(const QuantizeProblem& p, cudaStream_t stream, bool dependent) {
   if (p.m < 1) return cudaSuccess;

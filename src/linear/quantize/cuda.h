@@ -22,6 +22,9 @@ struct QuantizeProblem {
   DataType type = DataType::float16;
 };
 
+/// Once for each device, while it is current: loads the kernels, which a capture cannot.
+[[nodiscard]] cudaError_t ready_quantize();
+
 /// Launches on `stream`. A kernel that is launched after it as a dependent one may start at once.
 /// With `dependent` it may itself start early, and waits for the stream's previous kernel.
 [[nodiscard]] cudaError_t launch_quantize(const QuantizeProblem& problem, cudaStream_t stream,

@@ -54,13 +54,22 @@ struct Candidate {
 
 struct LaunchPlan {
   const Candidate* candidate = nullptr;
-  int clusters = 0;  // to launch: as many as the problem has, at most what the device holds
+  int resident = 0;  // clusters that the device holds at once: what a persistent kernel launches
   int raster = 0;    // groups of A tiles walked before the next of B; 0: a default
+  const CUtensorMap* map_w = nullptr;  // from `encode_weights`, or null: encoded at each launch
 };
 
-/// Decides the grid on the current device and raises the kernel's shared-memory limit.
+/// Readies a kernel on the current device, once: loads it, raises its shared-memory limit and says
+/// how many of its clusters the device holds at once.
+[[nodiscard]] cudaError_t ready(const Candidate& candidate, bool is_16_bit, int* resident);
+
+/// The same for one problem.
 [[nodiscard]] cudaError_t make_launch_plan(const Candidate& candidate, const Problem& problem,
                                            LaunchPlan* plan);
+
+/// The tensor map of the weights for a candidate, to be kept with them.
+[[nodiscard]] cudaError_t encode_weights(const Candidate& candidate, const Problem& problem,
+                                         CUtensorMap* map);
 
 /// Launches on `stream`. With `dependent`, weights may be fetched before the stream's previous
 /// kernel has finished (programmatic dependent launch); everything else waits for it.
@@ -70,6 +79,9 @@ struct LaunchPlan {
 /// The sm80 kernel (mma.sync, cp.async): any card from Ampere on, and every shape, stride and
 /// alignment; what the sm90a kernels refuse goes here. Rows on 16-byte boundaries are fastest.
 [[nodiscard]] cudaError_t launch_sm80(const Problem& problem, cudaStream_t stream);
+
+/// Once for each device, while it is current, before the first `launch_sm80`.
+[[nodiscard]] cudaError_t ready_sm80();
 
 /// The plainest kernel, to compare the others with: any shape, no tensor cores, slow.
 [[nodiscard]] cudaError_t launch_any(const Problem& problem, cudaStream_t stream);

@@ -172,13 +172,29 @@ __global__ void __launch_bounds__(T::kThreads) sm80_linear(const Problem p) {
 
 template <class T, int kAlign>
 cudaError_t launch_tile(const Problem& p, cudaStream_t stream) {
-  const cudaError_t error = cudaFuncSetAttribute(
-      sm80_linear<T, kAlign>, cudaFuncAttributeMaxDynamicSharedMemorySize, T::kShared);
-  if (error != cudaSuccess) return error;
   const std::int64_t tiles = ((p.m + T::kM - 1) / T::kM) * ((p.n + T::kN - 1) / T::kN);
-  const auto grid = static_cast<unsigned>(std::min<std::int64_t>(tiles, 1 << 20));
-  sm80_linear<T, kAlign><<<grid, T::kThreads, T::kShared, stream>>>(p);
-  return cudaGetLastError();
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(std::min<std::int64_t>(tiles, 1 << 20)));
+  config.blockDim = dim3(T::kThreads);
+  config.dynamicSmemBytes = T::kShared;
+  config.stream = stream;
+  // Not <<<>>>, whose error would have to be told from one that the caller has left behind.
+  Problem copy = p;
+  void* arguments[] = {&copy};
+  return cudaLaunchKernelExC(&config, reinterpret_cast<const void*>(&sm80_linear<T, kAlign>),
+                             arguments);
+}
+
+template <class T>
+cudaError_t ready_tile() {
+  for (const void* kernel : {reinterpret_cast<const void*>(&sm80_linear<T, 16>),
+                             reinterpret_cast<const void*>(&sm80_linear<T, 4>),
+                             reinterpret_cast<const void*>(&sm80_linear<T, 1>)}) {
+    const cudaError_t error =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, T::kShared);
+    if (error != cudaSuccess) return error;
+  }
+  return cudaSuccess;
 }
 
 template <class T>
@@ -192,6 +208,11 @@ cudaError_t launch_aligned(const Problem& p, cudaStream_t stream) {
 }
 
 }  // namespace
+
+cudaError_t ready_sm80() {
+  const cudaError_t error = ready_tile<SmallTile>();
+  return error == cudaSuccess ? ready_tile<LargeTile>() : error;
+}
 
 cudaError_t launch_sm80(const Problem& p, cudaStream_t stream) {
   if (p.m < 1 || p.n < 1) return cudaSuccess;

@@ -2,6 +2,8 @@
 // what was tried beside them.
 #pragma once
 
+#include <iterator>
+
 #include "linear/kernels/cuda/sm90a_config.h"
 
 namespace quoin::cuda {
@@ -65,5 +67,17 @@ inline constexpr Config kLargeConfigs[] = {
 };
 
 // clang-format on
+
+/// All of them in one row: the number of a kernel is its place here.
+inline constexpr int kDecodeCount = static_cast<int>(std::size(kDecodeConfigs));
+inline constexpr int kMiddleCount = static_cast<int>(std::size(kMiddleConfigs));
+inline constexpr int kKernelCount =
+    kDecodeCount + kMiddleCount + static_cast<int>(std::size(kLargeConfigs));
+
+[[nodiscard]] constexpr const Config& config_at(int kernel) {
+  if (kernel < kDecodeCount) return kDecodeConfigs[kernel];
+  if (kernel < kDecodeCount + kMiddleCount) return kMiddleConfigs[kernel - kDecodeCount];
+  return kLargeConfigs[kernel - kDecodeCount - kMiddleCount];
+}
 
 }  // namespace quoin::cuda

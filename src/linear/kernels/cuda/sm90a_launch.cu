@@ -90,8 +90,15 @@ cudaLaunchConfig_t launch_config(const Candidate& candidate, dim3 grid, cudaStre
   return config;
 }
 
-const void* kernel_of(const Candidate& candidate, const Problem& p) {
-  return size_of(p.out_type) == 2 ? candidate.kernel_16 : candidate.kernel_32;
+const void* kernel_of(const Candidate& candidate, bool is_16_bit) {
+  return is_16_bit ? candidate.kernel_16 : candidate.kernel_32;
+}
+
+// What L2 fetches at once. 256 bytes are the next block of K too: 1 to 2% faster where weights
+// stream for 40 us, 1 to 3% slower elsewhere.
+CUtensorMapL2promotion promotion_of(const Config& c, const Problem& p) {
+  return c.swap && p.n * p.k >= (std::int64_t{64} << 20) ? CU_TENSOR_MAP_L2_PROMOTION_L2_256B
+                                                         : CU_TENSOR_MAP_L2_PROMOTION_L2_128B;
 }
 
 }  // namespace
@@ -114,9 +121,9 @@ const char* refusal(const Config& c, const Problem& p) {
   return nullptr;
 }
 
-cudaError_t make_launch_plan(const Candidate& candidate, const Problem& p, LaunchPlan* plan) {
+cudaError_t ready(const Candidate& candidate, bool is_16_bit, int* resident) {
   const Config& c = candidate.config;
-  const void* kernel = kernel_of(candidate, p);
+  const void* kernel = kernel_of(candidate, is_16_bit);
   cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                            candidate.shared_bytes);
   if (error != cudaSuccess) return error;
@@ -127,15 +134,20 @@ cudaError_t make_launch_plan(const Candidate& candidate, const Problem& p, Launc
   Attributes attributes{};
   const cudaLaunchConfig_t config =
       launch_config(candidate, dim3(static_cast<unsigned>(c.cluster())), nullptr, attributes);
-  int resident = 0;
-  error = cudaOccupancyMaxActiveClusters(&resident, kernel, &config);
+  error = cudaOccupancyMaxActiveClusters(resident, kernel, &config);
   if (error != cudaSuccess) return error;
-  if (resident == 0) return cudaErrorInvalidConfiguration;
-  const std::int64_t a = c.swap ? p.n : p.m, b = c.swap ? p.m : p.n;
-  const std::int64_t tiles = groups(a, c.tile_a, c.cluster_a) * groups(b, c.tile_b, c.cluster_b);
-  plan->candidate = &candidate;
-  plan->clusters = static_cast<int>(std::min<std::int64_t>(tiles, resident));
-  return cudaSuccess;
+  return *resident == 0 ? cudaErrorInvalidConfiguration : cudaSuccess;
+}
+
+cudaError_t make_launch_plan(const Candidate& candidate, const Problem& p, LaunchPlan* plan) {
+  *plan = {&candidate};
+  return ready(candidate, size_of(p.out_type) == 2, &plan->resident);
+}
+
+cudaError_t encode_weights(const Candidate& candidate, const Problem& p, CUtensorMap* map) {
+  const Config& c = candidate.config;
+  const int box = c.swap ? c.tile_a / c.cluster_b : c.tile_b / c.cluster_a;
+  return encode(map, p.w, p.n, p.k, p.w_stride_elems, box, promotion_of(c, p));
 }
 
 cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream, bool dependent) {
@@ -145,19 +157,15 @@ cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream
   // would be filled with zeros, which takes longer than reading them (16 rows in a box of 64 at
   // 16x4096x4096: 22 us for 9).
   int box_x = c.swap ? c.tile_b / c.cluster_a : c.tile_a / c.cluster_b;
-  const int box_w = c.swap ? c.tile_a / c.cluster_b : c.tile_b / c.cluster_a;
   const int tile_x = c.swap ? c.tile_b : c.tile_a, tile_w = c.swap ? c.tile_a : c.tile_b;
   int arriving_x = tile_x;
   if (box_x == tile_x && p.m < tile_x) box_x = arriving_x = static_cast<int>(p.m);
-  // What L2 fetches at once. 256 bytes are the next block of K too: 1 to 2% faster where weights
-  // stream for 40 us, 1 to 3% slower elsewhere.
-  const auto promotion = c.swap && p.n * p.k >= (std::int64_t{64} << 20)
-                             ? CU_TENSOR_MAP_L2_PROMOTION_L2_256B
-                             : CU_TENSOR_MAP_L2_PROMOTION_L2_128B;
-  cudaError_t error = encode(&map_x, p.x, p.m, p.k, p.x_stride_elems, box_x, promotion);
+  cudaError_t error = encode(&map_x, p.x, p.m, p.k, p.x_stride_elems, box_x, promotion_of(c, p));
   if (error != cudaSuccess) return error;
-  error = encode(&map_w, p.w, p.n, p.k, p.w_stride_elems, box_w, promotion);
-  if (error != cudaSuccess) return error;
+  if (plan.map_w == nullptr) {
+    error = encode_weights(*plan.candidate, p, &map_w);
+    if (error != cudaSuccess) return error;
+  }
 
   Params params{};
   params.y = p.y;
@@ -182,7 +190,9 @@ cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream
   params.store_pairs = is_16_bit && is_aligned(p.y, 4) && p.y_stride_elems % 2 == 0 && p.n % 2 == 0;
   params.store_eights =
       is_16_bit && is_aligned(p.y, 16) && p.y_stride_elems % 8 == 0 && p.n % 8 == 0;
-  const dim3 grid = c.persistent ? dim3(static_cast<unsigned>(plan.clusters * c.cluster()))
+  const std::int64_t clusters =
+      std::min(std::int64_t{params.groups_a} * params.groups_b, std::int64_t{plan.resident});
+  const dim3 grid = c.persistent ? dim3(static_cast<unsigned>(clusters * c.cluster()))
                                  : dim3(static_cast<unsigned>(params.groups_a * c.cluster()),
                                         static_cast<unsigned>(params.groups_b));
   Attributes attributes{};
@@ -194,8 +204,9 @@ cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream
     config.numAttrs = 0;
   }
   if (dependent) ++config.numAttrs;
-  void* arguments[] = {c.swap ? &map_w : &map_x, c.swap ? &map_x : &map_w, &params};
-  return cudaLaunchKernelExC(&config, kernel_of(*plan.candidate, p), arguments);
+  CUtensorMap* weights = plan.map_w == nullptr ? &map_w : const_cast<CUtensorMap*>(plan.map_w);
+  void* arguments[] = {c.swap ? weights : &map_x, c.swap ? &map_x : weights, &params};
+  return cudaLaunchKernelExC(&config, kernel_of(*plan.candidate, is_16_bit), arguments);
 }
 
 }  // namespace quoin::cuda
