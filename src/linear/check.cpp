@@ -70,7 +70,8 @@ Status check_matrix(std::string_view what, const ConstTensor& tensor,
                 to_string(tensor), rows >= 0 ? std::to_string(rows) : "any",
                 cols >= 0 ? std::to_string(cols) : "any");
   }
-  if (tensor.shape[1] > 1 && tensor.strides[1] != 1) {
+  const bool has_rows = tensor.shape[0] > 0;  // the strides of nothing may be anything
+  if (has_rows && tensor.shape[1] > 1 && tensor.strides[1] != 1) {
     return fail(ErrorCode::invalid_argument,
                 "{} is {}: its columns must be contiguous (strides[1] = 1); copy it, or pass the "
                 "tensor it is a transpose of",
