@@ -48,8 +48,9 @@ constexpr double kSmallTf32 = 0.155, kSmallFloat16 = 0.125, kSmallInt8 = 0.05;
 
 // Several hundred KB of nested taps still hit: neighbours in time are neighbours in memory.
 constexpr double kL1Reach = 600e3;
-constexpr double kLineSlots = 1.4;           // half a cycle of the load unit for each further line
-constexpr double kIssueShare = 0.72;         // of four instructions a cycle
+constexpr double kL1Bytes = 256e3;    // of an SM
+constexpr double kLineSlots = 1.4;    // half a cycle of the load unit for each line above two
+constexpr double kIssueShare = 0.72;  // of four instructions a cycle
 constexpr double kAtomicsPerSecond = 2.4e9;  // on spread addresses
 constexpr double kSectorAtomics = 0.56e9;    // on one 32-byte sector: 1,048,576 in 1.9 ms
 
@@ -214,7 +215,8 @@ double atomics_time(const TiledKernel& k, const TileAccess& a, double at_once) {
   double range = 1;
   for (int axis = 0; axis < 3; ++axis) range *= a.depends[axis] ? k.grid[axis] : 1;
   const double addresses = std::max(1.0, a.distinct.value / a.element.value);
-  const double in_flight = at_once * std::min(1.0, addresses / std::max(1.0, range));
+  const double in_flight =
+      std::min(addresses, at_once * std::min(1.0, addresses / std::max(1.0, range)));
   const double sectors = std::max(1.0, in_flight * a.element.value / 32);
   return all / std::min(kAtomicsPerSecond, kSectorAtomics * sectors);
 }
@@ -228,12 +230,17 @@ Memory memory_of(const TiledKernel& k, const GpuDevice& gpu, double at_once) {
   const double resident = std::max(1.0, at_once / gpu.sms);
   for (const TileAccess& a : k.accesses) {
     const double moved = dram_bytes(k, a, gpu, at_once);
-    const double efficiency = std::clamp(a.sector_efficiency, 1.0 / 32, 1.0);
     // L1 serves what a program asks for again while its lines are kept, and what the programs that
     // follow one another on an SM share.
     const bool kept = a.program_distinct.value * resident < kL1Reach || a.feeds_dot;
     const double asked =
         kept && a.program_distinct.value > 0 ? a.program_distinct.value : a.program.value;
+    // Where L1 keeps the sectors of one iteration until later taps use the rest of them.
+    const double held = a.lanes * a.element.value / std::max(a.sector_efficiency, 1.0 / 32);
+    const bool fills = held * resident < kL1Bytes && !a.feeds_dot;
+    const double efficiency =
+        std::clamp(fills ? std::max(a.sector_efficiency, a.kept_efficiency) : a.sector_efficiency,
+                   1.0 / 32, 1.0);
     const bool shared = !a.depends[0] && a.program_distinct.value < 65536 && !a.feeds_dot &&
                         k.grid[0] > 4.0 * gpu.sms;
     const double askers = shared ? programs(k) / k.grid[0] * gpu.sms : programs(k) * k.active;
@@ -273,7 +280,7 @@ double warp_instructions(const TiledKernel& k) {
                                           : 1 / a.sector_efficiency;
     }
     lines = std::clamp(lines, 1.0, 32.0);
-    lanes += a.executions * issued * (3 + kLineSlots * (lines - 1));
+    lanes += a.executions * issued * (3 + kLineSlots * std::max(0.0, lines - 2));
   }
   double warps = lanes / 32;
   warps += k.special / 32;  // a quarter of the rate, beside what `instructions` counts

@@ -41,6 +41,7 @@ struct TileAccess {
   Bytes run{128};                 // contiguous bytes before a jump
   double lines = 0;               // of 128 bytes that a warp touches; 0: by run and efficiency
   double sector_efficiency = 1;   // useful bytes over the bytes of the sectors touched
+  double kept_efficiency = 0;     // the same where L1 keeps what a program touches; 0: no better
   std::array<bool, 3> depends{};  // on which program ids the address does
   int stage = 0;                  // index into TiledKernel::stages
   bool feeds_dot = false;

@@ -27,6 +27,7 @@ TEST(Host, Grids) {
             (Grid{39, 1, 1}));
   EXPECT_EQ(grid_of("grid", "grid = (n // 1000, 3, 4)"), (Grid{10, 3, 4}));
   EXPECT_EQ(grid_of("(triton.next_power_of_2(n),)"), (Grid{16384, 1, 1}));
+  EXPECT_EQ(grid_of("(triton.next_power_of_2(512),)"), (Grid{512, 1, 1}));
 }
 
 TEST(Host, AutotuneTakesTheFirstConfiguration) {

@@ -160,6 +160,10 @@ TEST(Torch, Einops) {
                  "from einops import rearrange\n");
   EXPECT_EQ(lost_text(model), "");
   EXPECT_EQ(outputs_of(model), "float32[2, 8, 36]");
+  const Model order =
+      forward_of("torch.rand(2, 3, 8, 12)", "x", "return rearrange(x, 'b c h w -> b h c w')",
+                 "from einops import rearrange\n");
+  EXPECT_EQ(outputs_of(order), "float32[2, 8, 3, 12] strides [288, 12, 96, 1]");
 }
 
 TEST(Torch, ConstantsAreRemembered) {

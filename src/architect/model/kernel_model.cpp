@@ -103,28 +103,16 @@ ValueId root_of(const Program& program, ValueId value) noexcept {
   return value;
 }
 
-std::vector<OpId> consumers_of(const Program& program, OpId op) {
-  std::vector<OpId> found;
-  for (OpId i = op + 1; i < static_cast<OpId>(program.ops.size()); ++i) {
-    const auto reads = [&](const Operand& operand) {
-      return std::find(operand.producers.begin(), operand.producers.end(), op) !=
-             operand.producers.end();
-    };
-    const Op& candidate = program.ops[i];
-    if (std::any_of(candidate.inputs.begin(), candidate.inputs.end(), reads)) found.push_back(i);
-  }
-  return found;
+const std::vector<OpId>& consumers_of(const Program& program, OpId op) {
+  static const std::vector<OpId> kNone;
+  const auto at = static_cast<std::size_t>(op);
+  return op >= 0 && at < program.readers.size() ? program.readers[at] : kNone;
 }
 
 bool is_output(const Program& program, OpId op) {
-  const auto same_storage = [&](ValueId output) {
-    if (output < 0) return false;
-    const auto& written = program.ops[op].outputs;
-    return std::any_of(written.begin(), written.end(), [&](ValueId value) {
-      return program.values[value].storage == program.values[output].storage;
-    });
-  };
-  return std::any_of(program.outputs.begin(), program.outputs.end(), same_storage);
+  const auto& written = program.ops[op].outputs;
+  return std::any_of(written.begin(), written.end(),
+                     [&](ValueId value) { return value >= 0 && program.values[value].returned; });
 }
 
 }  // namespace quoin::architect

@@ -74,6 +74,7 @@ struct Value {
   OpId producer = -1;  // the last operation that had written this storage when the value was made
   bool weight_only = false;  // made of parameters and constants alone: could be hoisted
   bool shape_known = true;   // false: shape is a guess or empty (see not_understood)
+  bool returned = false;     // its storage is an output's
 };
 
 // ------------------------------------------------------------------------------- operations
@@ -234,10 +235,11 @@ struct Access {
   bool masked = false;
   Dependence address;  // pids it does not depend on re-read the same bytes
 
-  int fast_dim = -1;             // tile dimension along which addresses are closest, -1: scalar
-  double run_bytes = 0;          // contiguous bytes along fast_dim before a jump
-  double sector_efficiency = 1;  // useful bytes over the bytes of the 32-byte sectors touched
-  double unique_elements = 0;    // of a tile: without broadcast duplicates
+  int fast_dim = -1;                // tile dimension along which addresses are closest, -1: scalar
+  double run_bytes = 0;             // contiguous bytes along fast_dim before a jump
+  double sector_efficiency = 1;     // useful bytes over the bytes of the 32-byte sectors touched
+  double footprint_efficiency = 1;  // the same of all that a program touches: taps fill gaps
+  double unique_elements = 0;       // of a tile: without broadcast duplicates
 
   double program_bytes = 0;   // requested per program: executions * unique elements * active * size
   double total_bytes = 0;     // of all programs: what L2 serves at most (times 1/sector_efficiency)
@@ -291,6 +293,9 @@ struct Arithmetic {
   double integer = 0;      // index arithmetic on tiles, without what a loop leaves alone
   double integer_div = 0;  // divisions and remainders by a value unknown at compile time
   double integer_div_constant = 0;
+  // Of `integer` and `integer_div`, as instructions: multiply and add are one, and so are a
+  // comparison and the `&` behind it; vectors count for every lane that computes them.
+  double integer_issued = 0, integer_div_issued = 0;
 };
 
 struct Argument {
@@ -322,12 +327,13 @@ struct Kernel {
 struct Program {
   bool present = false;  // false: the document has no such part
   std::vector<Value> values;
-  std::vector<Op> ops;           // in order of execution
-  std::vector<Kernel> kernels;   // one per distinct (function, arguments, grid)
-  std::vector<ValueId> inputs;   // of forward
-  std::vector<ValueId> outputs;  // returned, tuples flattened
-  bool complete = false;         // forward ran to its return
-  bool matmul_tf32 = false;      // the document allows PyTorch TF32 for float32 products
+  std::vector<Op> ops;                     // in order of execution
+  std::vector<Kernel> kernels;             // one per distinct (function, arguments, grid)
+  std::vector<ValueId> inputs;             // of forward
+  std::vector<ValueId> outputs;            // returned, tuples flattened
+  std::vector<std::vector<OpId>> readers;  // per operation: those that read its result, ascending
+  bool complete = false;                   // forward ran to its return
+  bool matmul_tf32 = false;                // the document allows PyTorch TF32 for float32 products
 };
 
 struct NotUnderstood {
@@ -354,7 +360,7 @@ struct Model {
 [[nodiscard]] ValueId root_of(const Program& program, ValueId value) noexcept;
 
 /// The operations that read what `op` wrote (any of its outputs' storages), ascending.
-[[nodiscard]] std::vector<OpId> consumers_of(const Program& program, OpId op);
+[[nodiscard]] const std::vector<OpId>& consumers_of(const Program& program, OpId op);
 
 /// Whether what `op` wrote, or a view of it, is returned.
 [[nodiscard]] bool is_output(const Program& program, OpId op);

@@ -82,6 +82,7 @@ TileAccess tile_access(const Program& program, const Launch& launch, const Acces
   out.distinct = Bytes{access.distinct_bytes};
   out.run = Bytes{access.elements > 1 ? std::max(access.run_bytes, out.element.value) : 128};
   out.sector_efficiency = access.sector_efficiency;
+  if (access.kind == AccessKind::load) out.kept_efficiency = access.footprint_efficiency;
   bool irregular = false;
   for (const std::int64_t stride : access.strides)
     irregular = irregular || stride == kUnknownStride;
@@ -93,21 +94,40 @@ TileAccess tile_access(const Program& program, const Launch& launch, const Acces
   }
   for (std::size_t i = 0; i < 3; ++i) out.depends[i] = access.address.pid[i];
   if (access.elements > 1 && out.sector_efficiency <= 0.13) {
-    out.lines = std::max(1.0, std::clamp(128 / out.run.value, 1.0, 32.0) * access.active);
+    double lines = std::clamp(128 / out.run.value, 1.0, 32.0);
+    if (access.fast_dim >= 0 && !irregular) {
+      // Lanes that are a few elements apart still share lines.
+      const std::int64_t stride = access.strides[static_cast<std::size_t>(access.fast_dim)];
+      if (stride > 0)
+        lines = std::min(lines, std::max(1.0, static_cast<double>(stride) * out.element.value / 4));
+    }
+    out.lines = std::max(1.0, lines * access.active);
   }
   out.stage = stage;
   out.row_misaligned = rows_misaligned(program, launch, access);
   return out;
 }
 
-/// Instructions that lanes issue. The compiler hoists and shares about half of the index
-/// arithmetic. Quotient and remainder by one runtime value share a division of about 22
-/// instructions; by a constant they are a multiply and a shift.
+/// Instructions that lanes issue, without what indices cost.
 double instructions_of(const Arithmetic& a) {
   return a.fma + a.add + a.mul + 8 * a.div + a.min_max + 0.5 * (a.compare + a.select) + a.convert +
          2 * a.exp + 3 * a.log + 8 * a.sqrt + 3 * a.rsqrt + 20 * a.sincos + 12 * a.tanh +
-         20 * a.erf + 25 * a.pow + 2 * a.other + 60 * a.random + 0.5 * a.integer +
-         11 * a.integer_div + 1.5 * a.integer_div_constant;
+         20 * a.erf + 25 * a.pow + 2 * a.other + 60 * a.random;
+}
+
+/// Those of indices. Quotient and remainder by one runtime value share a division of about 22
+/// instructions, half of which prepare the divisor once per thread; by a constant they are a
+/// multiply and a shift. In the loop of a dot the compiler hoists and shares about half.
+double index_instructions_of(const Kernel& kernel, const Launch& launch) {
+  const Arithmetic& a = kernel.arithmetic;
+  if (!kernel.dots.empty()) {
+    return 0.5 * a.integer + 11 * a.integer_div + 1.5 * a.integer_div_constant;
+  }
+  double widest = 1;
+  for (const Access& access : kernel.accesses) widest = std::max(widest, access.elements);
+  const double each = std::max(1.0, widest / (32.0 * launch.num_warps));  // elements of a thread
+  return 0.9 * a.integer_issued + (6 + 6 / each) * a.integer_div_issued +
+         1.5 * a.integer_div_constant;
 }
 
 double special_of(const Arithmetic& a) {
@@ -188,7 +208,7 @@ TiledKernel tiled_kernel(const Program& program, const Op& op) {
   out.warps = launch.num_warps;
   out.buffers = launch.num_stages;
   out.largest_tile = static_cast<double>(kernel.largest_tile);
-  out.instructions = instructions_of(kernel.arithmetic);
+  out.instructions = instructions_of(kernel.arithmetic) + index_instructions_of(kernel, launch);
   out.special = special_of(kernel.arithmetic);
 
   const std::vector<int> stages = stage_of_loops(kernel);

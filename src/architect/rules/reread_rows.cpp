@@ -30,8 +30,7 @@ Finding reread_rows(const Case& about) {
   for (OpId id : launches(program)) {
     const Op& op = op_at(program, id);
     const Kernel& kernel = *kernel_of(program, op);
-    if (!kernel.dots.empty() || kernel.reductions.empty() || device_share(about, id) < 0.04)
-      continue;
+    if (!kernel.dots.empty() || kernel.loops.size() < 2 || device_share(about, id) < 0.04) continue;
     // Two loads of the same bytes in different loops.
     double held = 0, moved = 0;
     bool twice = false;

@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "architect/rules/rules.h"
 #include "architect/rules/support.h"
@@ -22,17 +23,33 @@
 namespace quoin::architect::rule {
 namespace {
 
-OpId costliest(const Program& program, const ProgramPrice& price) {
+OpId costliest(const Program& program, const ProgramPrice& price,
+               const std::function<bool(const Op&)>& fits) {
   OpId best = -1;
   double most = -1;
   for (std::size_t i = 0; i < program.ops.size(); ++i) {
     const double time = price.ops[i].device.value * program.ops[i].count;
-    if (time > most) {
+    if (time > most && fits(program.ops[i])) {
       most = time;
       best = static_cast<OpId>(i);
     }
   }
   return best;
+}
+
+/// What the reference calls for the work of this launch: by weight and result, else the costliest
+/// call with a result of this size.
+OpId call_for(const Case& about, OpId launch) {
+  const Program& reference = about.model.reference;
+  const OpId twin = reference_of(about, launch);
+  if (twin >= 0) return twin;
+  const Value* out = first_output(about.program(), op_at(about.program(), launch));
+  const OpId same = costliest(reference, about.reference, [&](const Op& op) {
+    const Value* result = first_output(reference, op);
+    return op.kind != OpKind::conv && op.kind != OpKind::matmul && out != nullptr &&
+           result != nullptr && elements_of(*result) == elements_of(*out);
+  });
+  return same >= 0 ? same : costliest(reference, about.reference, [](const Op&) { return true; });
 }
 
 }  // namespace
@@ -51,9 +68,9 @@ Finding slower_than_reference(const Case& about) {
   out.applies = true;
   out.after = about.reference.total;
   out.effort = Effort::edit;
-  const OpId slow = costliest(about.program(), about.current),
-             fast = costliest(reference, about.reference);
-  if (slow < 0 || fast < 0) return Finding::refused("nothing could be priced");
+  const OpId slow = costliest(about.program(), about.current, [](const Op&) { return true; });
+  const OpId fast = slow < 0 ? -1 : call_for(about, slow);
+  if (fast < 0) return Finding::refused("nothing could be priced");
   const Op& op = op_at(about.program(), slow);
   const double mine = device_time(about, slow);
   const double theirs = about.reference.ops[static_cast<std::size_t>(fast)].device.value *

@@ -1,8 +1,9 @@
-// transposed-per-call: a weight transposed in every call
+// transposed-per-call: an operand transposed in every call
 //
 // What: host code copies a transposed weight (`weight.t().contiguous()`, a permuted convolution
-// weight) in each forward call and a kernel with tl.dot reads the copy. The change is to pass
-// the stored weight with its own strides, so that the dot's operand also runs along K.
+// weight) in each forward call and a kernel with tl.dot reads the copy; or an input whose
+// transpose runs along K where it lies. The change is to pass what is stored with its own
+// strides, so that the dot's operand also runs along K.
 //
 // Why it is slow: the copy moves the weight twice, 32 bytes of traffic per element whatever its
 // type, and the copied [K,N] layout is the one that Hopper's wgmma cannot read for float32 and
@@ -27,13 +28,63 @@
 
 namespace quoin::architect::rule {
 
+namespace {
+
+/// A copy of an activation into its transpose, whose reader could read it along K where it lies.
+bool along_k_in_place(const Program& program, OpId id, OpId reader) {
+  const Op& copy = op_at(program, id);
+  const Value* in = value_at(program, copy.inputs.front().value);
+  if (in == nullptr || in->shape.size() < 2) return false;
+  const Op& op = op_at(program, reader);
+  const Kernel& kernel = *kernel_of(program, op);
+  for (const Dot& dot : kernel.dots) {
+    for (const DotOperand* operand : {&dot.a, &dot.b}) {
+      if (operand->access < 0 || operand->computed) continue;
+      const Access& access = kernel.accesses[static_cast<std::size_t>(operand->access)];
+      if (root_of(program, accessed(op, access)) != root_of(program, copy.outputs.front()))
+        continue;
+      // The copy is contiguous: its last dimension is K where the operand runs along K.
+      const std::size_t k = in->shape.size() - (operand->k_contiguous.value_or(false) ? 1 : 2);
+      return in->strides[k] == 1;
+    }
+  }
+  return false;
+}
+
+/// Transposed copies of what each call brings anew that feed one dot.
+std::vector<PerCallCopy> transposed_activations(const Program& program) {
+  std::vector<PerCallCopy> out;
+  for (std::size_t i = 0; i < program.ops.size(); ++i) {
+    const Op& op = program.ops[i];
+    if (op.kind != OpKind::copy || op.weight_only || !op.reshapes || op.inputs.size() != 1 ||
+        op.outputs.size() != 1)
+      continue;
+    PerCallCopy copy;
+    copy.op = static_cast<OpId>(i);
+    copy.readers = consumers_of(program, copy.op);
+    if (copy.readers.size() != 1 || is_output(program, copy.op)) continue;
+    const Kernel* kernel = kernel_of(program, op_at(program, copy.readers.front()));
+    if (kernel == nullptr || kernel->dots.empty()) continue;
+    if (!along_k_in_place(program, copy.op, copy.readers.front())) continue;
+    copy.source = value_name(program, root_of(program, op.inputs.front().value));
+    copy.transposes = copy.feeds_dot = true;
+    out.push_back(std::move(copy));
+  }
+  return out;
+}
+
+}  // namespace
+
 Finding transposed_per_call(const Case& about) {
   const Program& program = about.program();
   Changed changed(about);
   std::vector<std::string> kernels, weights;
   double copied = 0, seconds = 0;
   bool any = false, along_k = false;
-  for (const PerCallCopy& copy : per_call_copies(program)) {
+  std::vector<PerCallCopy> copies = per_call_copies(program);
+  const std::vector<PerCallCopy> brought = transposed_activations(program);
+  copies.insert(copies.end(), brought.begin(), brought.end());
+  for (const PerCallCopy& copy : copies) {
     if (!copy.feeds_dot || !copy.transposes) continue;
     any = true;
     changed.drop(copy.op);
@@ -52,7 +103,7 @@ Finding transposed_per_call(const Case& about) {
       changed.kernel(reader, better);
     }
   }
-  if (!any) return Finding::refused("no transposed copy of a weight feeds a dot");
+  if (!any) return Finding::refused("no transposed copy feeds a dot that could read along K");
   if (seconds < 0.01 * about.current.device.value && !along_k) {
     return Finding::refused(fmt::format("the copies take {} of {}", milliseconds({seconds}),
                                         milliseconds(about.current.total)));

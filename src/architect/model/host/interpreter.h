@@ -117,8 +117,8 @@ class Interpreter {
   void name_parameters(const Val& module, const std::string& prefix, int depth = 0);
 
  private:
-  // About 50 ns a step: half a second at the most.
-  static constexpr std::int64_t kMaxSteps = 4'000'000;
+  // 50 to 250 ns a step: a quarter of a second at the most.
+  static constexpr std::int64_t kMaxSteps = 1'000'000;
   // A node of an index graph that is sampled counts one: some 20 us for a thousand.
   static constexpr std::int64_t kMaxKernelSteps = 4'000'000;
   static constexpr std::size_t kMaxItems = 200'000;         // of a list, or characters of a string

@@ -177,10 +177,26 @@ void Recorder::restart() {
 }
 
 void Recorder::finish() {
+  std::vector<bool> returned(storages_.size(), false);
+  for (const ValueId output : program_.outputs) {
+    if (output >= 0) returned[program_.values[output].storage] = true;
+  }
   for (Value& held : program_.values) {
     const Storage& storage = storages_[held.storage];
     held.weight_only = storage.weight_only && !storage.scratch;
+    held.returned = returned[held.storage];
     if (held.origin == Origin::fresh && !storage.writers.empty()) held.origin = Origin::result;
+  }
+  program_.readers.assign(program_.ops.size(), {});
+  for (std::size_t i = 0; i < program_.ops.size(); ++i) {
+    const auto reader = static_cast<OpId>(i);
+    for (const Operand& operand : program_.ops[i].inputs) {
+      for (const OpId by : operand.producers) {
+        if (by >= reader) continue;
+        auto& readers = program_.readers[by];
+        if (readers.empty() || readers.back() != reader) readers.push_back(reader);
+      }
+    }
   }
 }
 

@@ -19,7 +19,7 @@ using Shape = std::vector<std::int64_t>;
 [[nodiscard]] std::int64_t elements_of(const Shape& shape);
 
 /// Longest program that is kept; a longer one is cut there and says so.
-inline constexpr std::size_t kMaxOps = 20'000;
+inline constexpr std::size_t kMaxOps = 8'000;
 /// Most tensors; a document that makes more is cut there and says so.
 inline constexpr std::size_t kMaxValues = 200'000;
 

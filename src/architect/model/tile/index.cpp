@@ -322,9 +322,10 @@ void Sampler::sort() {
   }
 }
 
-int Sampler::lane_move(int dim, std::int64_t size, int point) const {
+std::int64_t Sampler::lane_move(int dim, std::int64_t size, int point) const {
   const auto lane = static_cast<std::int64_t>(uniform_[3 + dim][point] * static_cast<double>(size));
-  return lane + 1 < size ? 1 : -1;
+  const std::int64_t by = far_ ? std::max<std::int64_t>(size / 2, 1) : 1;
+  return lane + by < size ? by : -by;
 }
 
 void Sampler::evaluate_loop(int loop, std::vector<Row>& rows) {
@@ -364,7 +365,7 @@ void Sampler::evaluate_node(IndexId id, std::vector<Row>& rows, bool moved) {
       for (int i = 0; i < kPoints; ++i) {
         out[i] =
             static_cast<std::int64_t>(uniform_[3 + node.a][i] * static_cast<double>(node.value));
-        if (moved && node.a == moved_lane_) out[i] += out[i] + 1 < node.value ? 1 : -1;
+        if (moved && node.a == moved_lane_) out[i] += lane_move(node.a, node.value, i);
       }
       return;
     case IndexOp::iteration:
@@ -440,8 +441,9 @@ void Sampler::run() {
   moved_ = {};
 }
 
-void Sampler::run_lane(int dim) {
+void Sampler::run_lane(int dim, bool far) {
   moved_lane_ = dim;
+  far_ = far;
   moved_loop_ = -1;
   evaluate(moved_, true);
 }

@@ -131,15 +131,16 @@ class Sampler {
 
   /// All nodes at the base points.
   void run();
-  /// All nodes with the lane of one dimension moved by one (back where it is the last one).
-  void run_lane(int dim);
+  /// All nodes with the lane of one dimension moved by one (back where it is the last one), or by
+  /// half of the tile.
+  void run_lane(int dim, bool far = false);
   /// All nodes with one loop's counter moved by one.
   void run_loop(int loop);
 
   [[nodiscard]] const Row& base(IndexId node) const { return base_[node]; }
   [[nodiscard]] const Row& moved(IndexId node) const;
-  /// +1 or -1: how the lane of a dimension of `size` lanes moved at a point.
-  [[nodiscard]] int lane_move(int dim, std::int64_t size, int point) const;
+  /// How far the lane of a dimension of `size` lanes moved at a point.
+  [[nodiscard]] std::int64_t lane_move(int dim, std::int64_t size, int point) const;
   [[nodiscard]] const Row& trips(int loop) const { return trips_[loop]; }
 
  private:
@@ -149,6 +150,7 @@ class Sampler {
   std::vector<Row> base_, moved_, trips_, iterations_;
   std::vector<std::array<double, kPoints>> uniform_;  // per coordinate: pids, lanes, loops
   int moved_lane_ = -1, moved_loop_ = -1;
+  bool far_ = false;
 
   void sort();
   void evaluate(std::vector<Row>& rows, bool moved);

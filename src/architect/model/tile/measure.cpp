@@ -30,6 +30,7 @@ std::pair<std::int64_t, double> mode_of(const std::vector<std::pair<std::int64_t
 
 struct Span {
   double stride = 0, extent = 1;
+  double reach = 0;  // the stride over the whole extent, where runs end in jumps
 };
 
 /// Elements that a nest of strides touches: overlapping windows count once.
@@ -40,7 +41,7 @@ double footprint(std::vector<Span> spans) {
   double reach = 1;
   for (const Span& span : spans) {
     if (span.stride == 0 || span.extent <= 1) continue;
-    const double far = span.stride * (span.extent - 1) + reach;
+    const double far = std::max(span.stride, span.reach) * (span.extent - 1) + reach;
     if (span.stride < reach)
       count = std::min(count * span.extent, far);
     else
@@ -48,6 +49,28 @@ double footprint(std::vector<Span> spans) {
     reach = far;
   }
   return count;
+}
+
+/// Share of the sectors under a footprint that is used: strides that fill each other's gaps count
+/// as contiguous.
+double footprint_share(std::vector<Span> spans, double bytes) {
+  std::sort(spans.begin(), spans.end(),
+            [](const Span& a, const Span& b) { return a.stride < b.stride; });
+  double run = 1;  // elements
+  double gap = 0;
+  for (const Span& span : spans) {
+    if (span.stride == 0 || span.extent <= 1) continue;
+    if (span.stride > run) {
+      gap = span.stride;
+      break;
+    }
+    run += span.stride * (span.extent - 1);
+  }
+  const double run_bytes = run * bytes;
+  if (run_bytes >= kSectorBytes || gap == 0) {
+    return std::min(1.0, run_bytes / (kSectorBytes * std::ceil(run_bytes / kSectorBytes)));
+  }
+  return run_bytes / std::min(kSectorBytes, gap * bytes);
 }
 
 }  // namespace
@@ -76,6 +99,9 @@ std::vector<double> TileInterpreter::weights_of(const Sampler& sampler, int cont
 void TileInterpreter::measure() {
   Sampler sampler(graph, grid_);
   sampler.run();
+  for (IndexId id = 0; id < static_cast<IndexId>(graph.size()) && !divides_; ++id) {
+    divides_ = graph.at(id).op == IndexOp::divide || graph.at(id).op == IndexOp::remainder;
+  }
   std::vector<double> loop_executions;
   measure_loops(sampler, loop_executions);
   std::vector<std::vector<double>> weights;
@@ -185,6 +211,7 @@ void TileInterpreter::measure_strides(Sampler& sampler,
       runs[a].push_back(run);
     }
   }
+  if (divides_) measure_reach(sampler, rank);
   for (std::size_t a = 0; a < pending_accesses_.size(); ++a) {
     Access& access = kernel.accesses[a];
     const double bytes = bytes_of(access.type);
@@ -217,6 +244,28 @@ void TileInterpreter::measure_strides(Sampler& sampler,
   }
 }
 
+/// Where an index was decoded by divisions, a row of lanes wraps to the next line: how far a lane
+/// advances on average, over half of the tile.
+void TileInterpreter::measure_reach(Sampler& sampler, int rank) {
+  for (int d = 0; d < rank; ++d) {
+    sampler.run_lane(d, true);
+    for (PendingAccess& pending : pending_accesses_) {
+      pending.reach.resize(std::max<std::size_t>(pending.reach.size(), d + 1), 0);
+      if (d >= pending.shape.rank || pending.shape.size[d] < 8 || pending.address < 0) continue;
+      if ((graph.at(pending.address).depends & kDataBit) != 0) continue;
+      std::vector<double> each(Sampler::kPoints);
+      for (int i = 0; i < Sampler::kPoints; ++i) {
+        const std::int64_t moved =
+            sampler.moved(pending.address)[i] - sampler.base(pending.address)[i];
+        each[i] = std::abs(static_cast<double>(moved)) /
+                  std::abs(static_cast<double>(sampler.lane_move(d, pending.shape.size[d], i)));
+      }
+      std::nth_element(each.begin(), each.begin() + Sampler::kPoints / 2, each.end());
+      pending.reach[d] = each[Sampler::kPoints / 2];
+    }
+  }
+}
+
 void TileInterpreter::measure_footprints(Sampler& sampler,
                                          const std::vector<std::vector<double>>& weights) {
   const std::size_t loops = kernel.loops.size();
@@ -245,9 +294,12 @@ void TileInterpreter::measure_footprints(Sampler& sampler,
     for (std::size_t d = 0; d < access.strides.size(); ++d) {
       const std::int64_t stride = access.strides[d];
       const bool known = stride != kUnknownStride;
+      const std::vector<double>& reach = pending_accesses_[a].reach;
       spans[a].push_back({known ? std::abs(static_cast<double>(stride)) : 1e9,
-                          static_cast<double>(access.tile[d])});
+                          static_cast<double>(access.tile[d]), d < reach.size() ? reach[d] : 0});
     }
+    access.footprint_efficiency =
+        std::max(access.sector_efficiency, footprint_share(spans[a], bytes));
     access.total_bytes = access.program_bytes * programs;
     double tensor = HUGE_VAL;
     if (access.value >= 0) {
@@ -302,26 +354,59 @@ void TileInterpreter::add_arithmetic(const std::vector<double>& executions) {
 
 /// A node is computed as often as the innermost loop it depends on runs.
 void TileInterpreter::add_index_arithmetic(const std::vector<double>& loop_executions) {
+  const auto elements_of_node = [&](IndexId id) {
+    double elements = 1;
+    for (const std::uint8_t bits : graph.at(id).lanes)
+      elements *= static_cast<double>(std::int64_t{1} << bits);
+    return elements;
+  };
+  double widest = 1;  // the largest tile of two dimensions
+  for (const PendingAccess& pending : pending_accesses_) {
+    if (pending.shape.rank >= 2) widest = std::max(widest, pending.shape.elements());
+  }
   for (IndexId id = 0; id < static_cast<IndexId>(graph.size()); ++id) {
     const IndexNode& node = graph.at(id);
     if (node.op < IndexOp::add) continue;
-    double elements = 1;
-    for (const std::uint8_t bits : node.lanes)
-      elements *= static_cast<double>(std::int64_t{1} << bits);
+    const double elements = elements_of_node(id);
     if (elements == 1) continue;  // scalars run on one unit for the whole block
     double times = 1;
     for (std::size_t l = 0; l < loop_executions.size(); ++l) {
       if ((node.depends & (1U << l)) != 0) times = std::max(times, loop_executions[l]);
     }
+    // A vector that belongs to a row or column of a tile is computed by every thread that holds
+    // some of that row or column: by up to 32 lanes of each warp.
+    const double copies = std::max(1.0, widest / elements);
     const bool division = node.op == IndexOp::divide || node.op == IndexOp::remainder;
     if (!division) {
       kernel.arithmetic.integer += elements * times;
+      if (!fused(node))
+        kernel.arithmetic.integer_issued += elements * times * std::min(copies, 8.0);
     } else if (graph.is_constant(node.b) && !graph.at(node.b).runtime) {
       kernel.arithmetic.integer_div_constant += elements * times;
     } else {
       kernel.arithmetic.integer_div += elements * times;
+      kernel.arithmetic.integer_div_issued += elements * times * std::min(copies, 20.0);
     }
   }
+}
+
+/// Whether the machine does this in the instruction before it: a multiply and an add are one, and
+/// a comparison takes the predicate that it is combined with.
+bool TileInterpreter::fused(const IndexNode& node) const {
+  const auto part = [&](IndexId id, bool (*is)(IndexOp)) {
+    return id >= 0 && is(graph.at(id).op) && graph.at(id).lanes == node.lanes;
+  };
+  if (node.op == IndexOp::add || node.op == IndexOp::subtract) {
+    const auto multiply = [](IndexOp op) { return op == IndexOp::multiply; };
+    return part(node.a, multiply) || part(node.b, multiply);
+  }
+  if (node.op == IndexOp::bit_and || node.op == IndexOp::bit_or) {
+    const auto compare = [](IndexOp op) {
+      return op == IndexOp::less || op == IndexOp::less_equal || op == IndexOp::equal;
+    };
+    return part(node.a, compare) || part(node.b, compare);
+  }
+  return false;
 }
 
 }  // namespace quoin::architect

@@ -138,6 +138,8 @@ class TileInterpreter {
     IndexId address = -1, mask = -1;
     int context = 0;
     TileShape shape;
+    std::vector<double>
+        reach;  // per dimension: elements a lane advances on average, jumps included
   };
   struct PendingDot {
     int context = 0;
@@ -155,6 +157,7 @@ class TileInterpreter {
   std::vector<PendingDot> pending_dots_;
   std::vector<int> pending_reductions_;
   int loop_ = -1, path_ = -1, exit_path_ = -1;
+  bool divides_ = false;  // some index is decoded by a division
   int depth_ = 0, calls_ = 0;
   std::int64_t steps_ = 0;
 
@@ -202,10 +205,12 @@ class TileInterpreter {
   std::vector<double> weights_of(const Sampler& sampler, int context) const;
   void measure_accesses(Sampler& sampler, const std::vector<std::vector<double>>& weights);
   void measure_strides(Sampler& sampler, const std::vector<std::vector<double>>& weights);
+  void measure_reach(Sampler& sampler, int rank);
   void measure_footprints(Sampler& sampler, const std::vector<std::vector<double>>& weights);
   void finish_dots();
   void add_arithmetic(const std::vector<double>& executions);
   void add_index_arithmetic(const std::vector<double>& loop_executions);
+  [[nodiscard]] bool fused(const IndexNode& node) const;
 };
 
 /// tl.* and methods of tiles, by name. True where known.
