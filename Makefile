@@ -1,5 +1,7 @@
 # make demo    install what is missing, build, and run the seed layer on every backend
 # make test    the same, then every test: release, address+undefined, thread sanitizer
+# make test-torch   the Python package with PyTorch, in build/venv-torch (PyPI's PyTorch: gigabytes),
+#              or in an environment of your own: make test-torch PYTHON=python3 [CUDA=ON]
 # make bench   quoin against oneDNN on this machine, into bench/results/ (about 10 minutes)
 # make fuzz    libFuzzer on the .npy reader and on documents, FUZZ_SECONDS each
 # make format  clang-format over the sources; make tidy  clang-tidy
@@ -7,7 +9,9 @@ JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 600
 RESULT ?= bench/results/linear-$(shell date -u +%Y-%m-%d).json
 
-.PHONY: demo build test test-release test-asan test-tsan bench fuzz format tidy clean
+CUDA ?= OFF
+
+.PHONY: demo build test test-release test-asan test-tsan test-torch bench fuzz format tidy clean
 
 demo: build
 	@scripts/setup.sh peers
@@ -26,7 +30,8 @@ test: demo test-release test-asan test-tsan
 
 test-release:
 	@scripts/setup.sh test
-	cmake --preset release -DQUOIN_TESTS=ON -DQUOIN_TEST_PYTHON=$(CURDIR)/build/venv/bin/python
+	cmake --preset release -DQUOIN_TESTS=ON -DQUOIN_TEST_PYTHON=$(CURDIR)/build/venv/bin/python \
+	  -DQUOIN_PYTHON=ON -DPython_EXECUTABLE=$(CURDIR)/build/venv/bin/python
 	cmake --build build -j $(JOBS)
 	ctest --test-dir build --output-on-failure
 
@@ -40,6 +45,19 @@ test-tsan: test-release
 	cmake --preset tsan
 	cmake --build --preset tsan -j $(JOBS)
 	ctest --preset tsan --output-on-failure
+
+test-torch:
+ifdef PYTHON
+	cmake -G Ninja -B build/torch -DCMAKE_BUILD_TYPE=Release -DQUOIN_PYTHON=ON -DQUOIN_CUDA=$(CUDA) \
+	  -DQUOIN_CLI=OFF -DPython_EXECUTABLE=$$(command -v $(PYTHON))
+	cmake --build build/torch --target quoin_python quoin_torch -j $(JOBS)
+	PYTHONPATH=build/torch/python $(PYTHON) -m pytest -p no:cacheprovider python/tests
+else
+	@scripts/setup.sh torch
+	build/venv-torch/bin/python -m pip install --quiet --no-build-isolation \
+	  -C cmake.define.QUOIN_CUDA=$(CUDA) .
+	build/venv-torch/bin/python -m pytest -p no:cacheprovider python/tests
+endif
 
 bench: build
 	@scripts/setup.sh peers

@@ -72,14 +72,15 @@ DataType type_of(const char* name, const nb::dlpack::dtype& type,
   if (is(Code::Bfloat, 16)) found = DataType::bfloat16;
   if (is(Code::UInt, 16) && hint && *hint == "bfloat16") found = DataType::bfloat16;
   if (!found) {
-    raise_value(fmt::format("{} has elements of DLPack type {} with {} bits, which quoin does not "
-                            "take; int8, int32, float16, bfloat16 and float32 are understood "
-                            "(bfloat16 bits in uint16 where the type is named)",
-                            name, int{type.code}, int{type.bits}));
+    raise_value(
+        fmt::format("{} has elements of DLPack type {} with {} bits, which quoin does not "
+                    "take; int8, int32, float16, bfloat16 and float32 are understood "
+                    "(bfloat16 bits in uint16 where the type is named)",
+                    name, int{type.code}, int{type.bits}));
   }
   if (hint && quoin::name(*found) != *hint) {
-    raise_value(fmt::format("{} is {}, but its type was given as {}", name, quoin::name(*found),
-                            *hint));
+    raise_value(
+        fmt::format("{} is {}, but its type was given as {}", name, quoin::name(*found), *hint));
   }
   return *found;
 }
@@ -93,9 +94,10 @@ int device_of(const char* name, const Array& array) {
     case nb::device::cuda_managed::value: return array.device_id();
     case nb::device::cuda_host::value: return kCpu;
     default:
-      raise_value(fmt::format("{} is on DLPack device {}; quoin computes on CPUs (1) and CUDA "
-                              "devices (2)",
-                              name, array.device_type()));
+      raise_value(
+          fmt::format("{} is on DLPack device {}; quoin computes on CPUs (1) and CUDA "
+                      "devices (2)",
+                      name, array.device_type()));
   }
 }
 
@@ -120,7 +122,8 @@ class Views {
     view.data = data_of(array);
     view.type = type_of(name, array.dtype(), hint);
     view.rank = rank;
-    view.shape = {array.shape(0), rank == 2 ? static_cast<std::int64_t>(array.shape(1)) : 1};
+    view.shape = {static_cast<std::int64_t>(array.shape(0)),
+                  rank == 2 ? static_cast<std::int64_t>(array.shape(1)) : 1};
     view.strides = {array.stride(0), rank == 2 ? array.stride(1) : 1};
     return view;
   }
@@ -196,7 +199,8 @@ class Layer {
     const Tensor out = views.view<Tensor>("out", y, out_hint());
     const Tensor room = views.view<Tensor>("workspace", workspace);
     check_device(views);
-    if (room.rank != 1 || room.type != DataType::int8 || (room.strides[0] != 1 && room.shape[0] > 1)) {
+    if (room.rank != 1 || room.type != DataType::int8 ||
+        (room.strides[0] != 1 && room.shape[0] > 1)) {
       raise_value(fmt::format("workspace is {}; it must be contiguous int8 [{}]", to_string(room),
                               workspace_bytes(in.shape[0])));
     }
@@ -255,9 +259,10 @@ class Layer {
 
   void check_device(const Views& views) const {
     if (views.device() == layer_.device()) return;
-    raise_value(fmt::format("the arrays are on device {}, but the layer was prepared for {} (-1 is "
-                            "the CPU)",
-                            views.device(), layer_.device()));
+    raise_value(
+        fmt::format("the arrays are on device {}, but the layer was prepared for {} (-1 is "
+                    "the CPU)",
+                    views.device(), layer_.device()));
   }
 
   LinearLayer layer_;

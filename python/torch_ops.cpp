@@ -7,7 +7,8 @@
 // packed from - addresses, versions, shapes, types - and is filled again whenever an operator comes
 // with anything else, so a stale pack cannot run. Without a slot the CPU packs for each call.
 //
-// The out variants return nothing: PyTorch's functionalisation takes custom operators that way only.
+// The out variants return nothing: PyTorch's functionalisation takes custom operators that way
+// only.
 #include <dlfcn.h>
 #include <fmt/format.h>
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
@@ -51,9 +52,9 @@ DataType type_of(const char* name, ScalarType type) {
     case ScalarType::BFloat16: return DataType::bfloat16;
     case ScalarType::Float: return DataType::float32;
     default:
-      throw std::runtime_error(fmt::format(
-          "{} is {}; quoin takes torch.int8, int32, float16, bfloat16 and float32", name,
-          torch::headeronly::toString(type)));
+      throw std::runtime_error(
+          fmt::format("{} is {}; quoin takes torch.int8, int32, float16, bfloat16 and float32",
+                      name, torch::headeronly::toString(type)));
   }
 }
 
@@ -79,16 +80,16 @@ std::string shape_text(const Tensor& t) {
   std::string text = "shape [";
   for (std::int64_t i = 0; i < t.dim(); ++i) text += fmt::format("{}{}", i ? ", " : "", t.size(i));
   text += "] strides [";
-  for (std::int64_t i = 0; i < t.dim(); ++i) text += fmt::format("{}{}", i ? ", " : "", t.stride(i));
+  for (std::int64_t i = 0; i < t.dim(); ++i)
+    text += fmt::format("{}{}", i ? ", " : "", t.stride(i));
   return text + "]";
 }
 
 /// Everything of a call on x's device.
 void check_place(const char* name, const Tensor& t, int device) {
   if (device_of(t) == device && (t.is_cpu() || t.is_cuda())) return;
-  throw std::runtime_error(
-      fmt::format("{} is on {}, but x on {}; move one of them", name, place(device_of(t)),
-                  place(device)));
+  throw std::runtime_error(fmt::format("{} is on {}, but x on {}; move one of them", name,
+                                       place(device_of(t)), place(device)));
 }
 
 /// A tensor of one or two dimensions as a view.
@@ -142,9 +143,9 @@ Rows rows_of(const char* name, const Tensor& t) {
   if (rank < 1) throw std::runtime_error(fmt::format("{} is a scalar; it must be [..., K]", name));
   Rows rows{t, {}, 1, t.size(rank - 1), 0};
   if (rows.k > 1 && t.stride(rank - 1) != 1) {
-    throw std::runtime_error(
-        fmt::format("{} has {}; its last dimension must be contiguous (stride 1): call .contiguous()",
-                    name, shape_text(t)));
+    throw std::runtime_error(fmt::format(
+        "{} has {}; its last dimension must be contiguous (stride 1): call .contiguous()", name,
+        shape_text(t)));
   }
   for (std::int64_t i = 0; i + 1 < rank; ++i) {
     rows.leading.push_back(t.size(i));
@@ -202,8 +203,8 @@ ConstTensor scales_of(const Tensor& scales, const Rows& x, Tensor& kept) {
 
 /// The output as a matrix of rows; its shape must be x's with N for K.
 quoin::Tensor out_matrix(const Tensor& out, const Rows& x, std::int64_t n) {
-  bool same = out.dim() == static_cast<std::int64_t>(x.leading.size()) + 1 &&
-              out.size(out.dim() - 1) == n;
+  bool same =
+      out.dim() == static_cast<std::int64_t>(x.leading.size()) + 1 && out.size(out.dim() - 1) == n;
   for (std::size_t i = 0; same && i < x.leading.size(); ++i) {
     same = out.size(static_cast<std::int64_t>(i)) == x.leading[i];
   }
@@ -480,18 +481,18 @@ void quantize_rows_out(const Tensor& x, const Tensor& codes, const Tensor& scale
   check_place("scales", scales, device);
   const quoin::Tensor to = out_matrix(codes, rows, rows.k);
   if (scales.numel() != rows.count || !scales.is_contiguous()) {
-    throw std::runtime_error(fmt::format("scales has {}; it must be contiguous, one for each of the "
-                                         "{} rows of x",
-                                         shape_text(scales), rows.count));
+    throw std::runtime_error(
+        fmt::format("scales has {}; it must be contiguous, one for each of the "
+                    "{} rows of x",
+                    shape_text(scales), rows.count));
   }
-  check(quoin::quantize_rows(matrix_of("x", rows), to,
-                             quoin::vector(scales.mutable_data_ptr(),
-                                           type_of("scales", scales.scalar_type()), rows.count),
-                             options_for(device)));
+  check(quoin::quantize_rows(
+      matrix_of("x", rows), to,
+      quoin::vector(scales.mutable_data_ptr(), type_of("scales", scales.scalar_type()), rows.count),
+      options_for(device)));
 }
 
-void run_linear(const Rows& x, const Tensor& scale_x, const LinearLayer& layer,
-                const Tensor& out) {
+void run_linear(const Rows& x, const Tensor& scale_x, const LinearLayer& layer, const Tensor& out) {
   const int device = device_of(x.tensor);
   check_place("scale_x", scale_x, device);
   check_place("out", out, device);
@@ -511,17 +512,17 @@ Tensor linear(const Tensor& x, const Tensor& scale_x, const Tensor& weight, cons
               double factor, const std::optional<Tensor>& slot) {
   const Rows rows = rows_of("x", x);
   check_place("weight", weight, device_of(x));
-  const LinearLayer layer = layer_for(
-      {weight, scale_w, bias}, out_type ? type_of("out_dtype", *out_type) : DataType::float16,
-      factor, slot);
+  const LinearLayer layer =
+      layer_for({weight, scale_w, bias},
+                out_type ? type_of("out_dtype", *out_type) : DataType::float16, factor, slot);
   const Tensor out = empty_output(rows, layer);
   run_linear(rows, scale_x, layer, out);
   return out;
 }
 
-void linear_out(const Tensor& x, const Tensor& scale_x, const Tensor& weight,
-                  const Tensor& scale_w, const std::optional<Tensor>& bias, double factor,
-                  const std::optional<Tensor>& slot, const Tensor& out) {
+void linear_out(const Tensor& x, const Tensor& scale_x, const Tensor& weight, const Tensor& scale_w,
+                const std::optional<Tensor>& bias, double factor, const std::optional<Tensor>& slot,
+                const Tensor& out) {
   const Rows rows = rows_of("x", x);
   check_place("weight", weight, device_of(x));
   const LinearLayer layer =
@@ -541,7 +542,8 @@ void run_dynamic(const Rows& x, const LinearLayer& layer, const Tensor& out) {
 }
 
 Tensor dynamic_linear(const Tensor& x, const Tensor& weight, const Tensor& scale_w,
-                      const std::optional<Tensor>& bias, double factor, const std::optional<Tensor>& slot) {
+                      const std::optional<Tensor>& bias, double factor,
+                      const std::optional<Tensor>& slot) {
   const Rows rows = rows_of("x", x);
   check_place("weight", weight, device_of(x));
   const LinearLayer layer =
@@ -552,8 +554,8 @@ Tensor dynamic_linear(const Tensor& x, const Tensor& weight, const Tensor& scale
 }
 
 void dynamic_linear_out(const Tensor& x, const Tensor& weight, const Tensor& scale_w,
-                          const std::optional<Tensor>& bias, double factor, const std::optional<Tensor>& slot,
-                          const Tensor& out) {
+                        const std::optional<Tensor>& bias, double factor,
+                        const std::optional<Tensor>& slot, const Tensor& out) {
   const Rows rows = rows_of("x", x);
   check_place("weight", weight, device_of(x));
   const LinearLayer layer =
@@ -569,11 +571,11 @@ std::int64_t prepare_calls() { return prepare_count.load(std::memory_order_relax
 
 STABLE_TORCH_LIBRARY(quoin, m) {
   m.def("quantize_rows(Tensor x) -> (Tensor, Tensor)");
-  m.def(
-      "quantize_rows.out(Tensor x, *, Tensor(a!) codes, Tensor(b!) scales) -> ()");
+  m.def("quantize_rows.out(Tensor x, *, Tensor(a!) codes, Tensor(b!) scales) -> ()");
   m.def(
       "linear(Tensor x, Tensor scale_x, Tensor weight, Tensor scale_w, Tensor? bias=None, "
-      "ScalarType? out_dtype=None, float dequant_factor=6.200012400024801e-05, Tensor? slot=None) -> "
+      "ScalarType? out_dtype=None, float dequant_factor=6.200012400024801e-05, Tensor? slot=None) "
+      "-> "
       "Tensor");
   m.def(
       "linear.out(Tensor x, Tensor scale_x, Tensor weight, Tensor scale_w, Tensor? bias=None, "

@@ -2,7 +2,9 @@
 # Installs what building and testing need and is not there yet, on Debian and its relatives.
 #
 #   scripts/setup.sh build   compilers, CMake, Ninja and the libraries
-#   scripts/setup.sh test    these, clang's sanitizer runtime, and NumPy and pytest in build/venv
+#   scripts/setup.sh test    these, clang's sanitizer runtime, and NumPy, pytest and nanobind in
+#                            build/venv
+#   scripts/setup.sh torch   these, and PyTorch with what its tests use in build/venv-torch
 #   scripts/setup.sh peers   these, and oneDNN to compare with
 set -eu
 cd "$(dirname "$0")/.."
@@ -11,9 +13,10 @@ packages="g++ cmake ninja-build pkg-config libcli11-dev nlohmann-json3-dev libfm
 python3 -m pip --version >/dev/null 2>&1 || packages="$packages python3-pip"  # the grammar
 case "${1:-build}" in
   build) ;;
-  test) packages="$packages libgtest-dev clang libomp-dev libclang-rt-14-dev python3 python3-venv" ;;
+  test) packages="$packages libgtest-dev clang libomp-dev libclang-rt-14-dev python3-dev python3-venv" ;;
+  torch) packages="$packages python3-dev python3-venv" ;;
   peers) packages="$packages libdnnl-dev" ;;
-  *) echo "setup: build, test or peers, not '$1'" >&2; exit 2 ;;
+  *) echo "setup: build, test, torch or peers, not '$1'" >&2; exit 2 ;;
 esac
 
 missing=""
@@ -31,9 +34,15 @@ if [ -n "$missing" ]; then
   $root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y $missing >/dev/null
 fi
 
-if [ "${1:-build}" = test ] && ! cmp -s tests/requirements.txt build/venv/requirements.txt; then
-  echo "setup: NumPy and pytest into build/venv"
-  python3 -m venv build/venv
-  build/venv/bin/python -m pip install --quiet --requirement tests/requirements.txt
-  cp tests/requirements.txt build/venv/requirements.txt
-fi
+# An environment in build/, made anew when its requirements change.
+environment() {
+  cmp -s "$2" "build/$1/requirements.txt" && return
+  echo "setup: Python packages into build/$1"
+  python3 -m venv "build/$1"
+  "build/$1/bin/python" -m pip install --quiet --requirement "$2"
+  cp "$2" "build/$1/requirements.txt"
+}
+case "${1:-build}" in
+  test) environment venv tests/requirements.txt ;;
+  torch) environment venv-torch python/requirements-torch.txt ;;
+esac

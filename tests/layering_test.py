@@ -43,6 +43,8 @@ QUOTED = [
     ("src/", ("quoin/", "cost/", "device/", "linear/", "architect/")),
     ("cli/", ("quoin/", "cost/", "device/", "linear/", "architect/", "bench/", "cli/")),
     ("examples/", ("quoin/",)),
+    ("python/torch_ops.cpp", ("quoin/",)),
+    ("python/", ("quoin/", "architect/", "cost/")),
 ]
 # On top of these: (files, includes that they may not have, files that may all the same).
 FORBIDDEN = [
@@ -56,6 +58,8 @@ LIBRARIES = [
     ("CLI/", ("cli/", "bench/")),  # programs, never the library
     ("nlohmann/", ("cli/", "bench/", "src/architect/", "tests/")),
     ("gtest/", ("tests/",)),
+    ("nanobind/", ("python/core.cpp",)),
+    ("torch/", ("python/torch_ops.cpp",)),
     ("omp.h", ("src/linear/parallel.h", "src/device/limits.cpp", "bench/", "tests/")),
     ("immintrin.h", ("src/linear/kernels/cpu/", "src/linear/quantize/", "bench/")),
     ("iostream", ("cli/", "bench/", "examples/", "tests/")),  # the library never prints
