@@ -1,9 +1,11 @@
-// Checks of the answer's form, for every test that makes one.
+// Checks of the answer's form, for every test that makes one, and reading of files.
 #pragma once
 
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +13,13 @@
 #include "architect/verdict/sentences.h"
 
 namespace quoin::architect {
+
+inline std::string read(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
 
 /// "30-40%" is 1.3 to 1.4; "2.1-2.8x" is that.
 inline std::pair<double, double> range_of(const std::string& text) {

@@ -10,9 +10,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -35,13 +33,6 @@ struct Scored {
   [[nodiscard]] double error() const { return std::fabs(std::log(modelled_ms / measured_ms)); }
   [[nodiscard]] bool holds() const { return low / 1.25 <= headroom && headroom <= high * 1.25; }
 };
-
-std::string read(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
 
 Scored score(const fs::path& document) {
   const nlohmann::json known =

@@ -149,3 +149,23 @@ def test_two_seconds_at_most(name):
     assert (done.returncode == 2 and done.stdout == b"") or (
         done.returncode == 0 and list(json.loads(done.stdout)) == KEYS
     )
+
+
+def test_memory_stays_small():
+    binary = os.environ["QUOIN_BINARY"]
+    if b"__asan_init" in pathlib.Path(binary).read_bytes():
+        pytest.skip("a sanitizer's own memory")
+    documents = sorted((ROOT / "tests/architect").glob("*/*.md"))
+    huge = "\n".join("a = [1, 2, 3, (4, 5)]" for _ in range(11_000))
+    largest = EXAMPLE.read_text().replace("import torch\n", f"import torch\n{huge}\n", 1)
+    peaks = {}
+    for name, text in [(d.name, d.read_text()) for d in documents] + [("largest", largest)]:
+        process = subprocess.Popen([binary, "architect"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        process.stdin.write(text.encode())
+        process.stdin.close()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = status
+        peaks[name] = usage.ru_maxrss / 1024
+    name = max(peaks, key=peaks.get)
+    print(f"{len(peaks)} documents, at most {peaks[name]:.0f} MB ({name})")
+    assert peaks[name] < 100, name

@@ -18,6 +18,7 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -60,6 +61,11 @@ enum class Origin : std::uint8_t {
   fresh,      // allocated in forward and not written (torch.empty)
 };
 
+/// What elements lie between, where the code shows it.
+struct Bounds {
+  double low = -HUGE_VAL, high = HUGE_VAL;
+};
+
 /// A tensor as one name sees it: shape and strides over a storage that views share.
 struct Value {
   std::string name;  // the last Python name bound to it: "x", "self.weight"
@@ -75,6 +81,11 @@ struct Value {
   bool weight_only = false;  // made of parameters and constants alone: could be hoisted
   bool shape_known = true;   // false: shape is a guess or empty (see not_understood)
   bool returned = false;     // its storage is an output's
+  Bounds bounds;             // valid while `bounded_by` is the storage's last writer
+  OpId bounded_by = -1;
+  bool constant =
+      false;  // an output: both bounds are equal, so it is this number whatever the input
+  ValueId same_as = -1;  // the tensor that it repeats element by element (a mean over one element)
 };
 
 // ------------------------------------------------------------------------------- operations

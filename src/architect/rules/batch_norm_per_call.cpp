@@ -50,10 +50,7 @@ Finding batch_norm_per_call(const Case& about) {
                                         milliseconds({seconds}),
                                         milliseconds(about.current.total)));
   }
-  Finding out;
-  out.applies = true;
-  out.after = after;
-  out.effort = Effort::edit;
+  Finding out = Finding::applied(after, Effort::edit);
   out.text.bottleneck = fmt::format(
       "{} batch norms run as passes of their own behind {}: with their host time {} of {}.",
       count_text(count), list_text(layers), milliseconds(about.current.total - after),

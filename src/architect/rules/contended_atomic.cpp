@@ -24,9 +24,8 @@ namespace quoin::architect::rule {
 
 Finding contended_atomic(const Case& about) {
   const Program& program = about.program();
-  Changed changed(about);
-  std::vector<std::string> kernels;
-  double before = 0, after = 0, count = 0;
+  Repriced repriced(about);
+  double count = 0;
   for (OpId id : launches(program)) {
     const Op& op = op_at(program, id);
     const cost::KernelTime& detail = about.current.ops[static_cast<std::size_t>(id)].kernel;
@@ -39,27 +38,20 @@ Finding contended_atomic(const Case& about) {
       partial += std::max(access.total.value, 4 * op.launch->programs);
       access.total = access.distinct = cost::Bytes{partial};
     }
-    const double was = changed.price(id).device.value;
+    const double was = repriced.price(id);
     const double best = cost::price(alone, about.gpu).time.value + 5e-6 +
                         partial / cost::read_rate(about.gpu).value;
     if (best > 0.95 * was) continue;
-    changed.device(id, cost::Seconds{best});
-    kernels.push_back(op_name(op));
-    if (was < before) continue;
-    before = was;
-    after = best;
+    if (!repriced.take(id, op, best)) continue;
     count = op.launch->programs;
   }
-  if (kernels.empty()) return Finding::refused("no kernel waits for atomics on one address");
-  Finding out;
-  out.applies = true;
-  out.after = changed.total();
-  out.effort = Effort::edit;
-  const std::string who = list_text(kernels);
+  if (repriced.none()) return Finding::refused("no kernel waits for atomics on one address");
+  Finding out = repriced.finding(Effort::edit);
+  const std::string who = repriced.who();
   out.text.bottleneck = fmt::format(
       "{} programs of {} end with an atomic on the same address and take turns there: {} where the "
       "bytes need {}.",
-      count_text(count), who, milliseconds({before}), milliseconds({after}));
+      count_text(count), who, repriced.before(), repriced.after());
   out.text.method =
       "Let each program store its partial result to a slot of its own, and add the slots in a "
       "second, small pass.";

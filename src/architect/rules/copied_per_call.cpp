@@ -38,10 +38,7 @@ Finding copied_per_call(const Case& about) {
     return Finding::refused(fmt::format("{} copies take {} of {}", copies, milliseconds({seconds}),
                                         milliseconds(about.current.total)));
   }
-  Finding out;
-  out.applies = true;
-  out.after = after;
-  out.effort = Effort::edit;
+  Finding out = Finding::applied(after, Effort::edit);
   const std::string what = list_text(weights);
   out.text.bottleneck =
       fmt::format("Every call copies {} although the weights never change: {} in {} of {}.", what,

@@ -58,10 +58,8 @@ Finding direct_convolution(const Case& about) {
   }
   if (kernels.empty())
     return Finding::refused("every convolution runs on tensor cores or in the library");
-  Finding out;
-  out.applies = true;
-  out.after = changed.total();
-  out.effort = way == "library" ? Effort::edit : Effort::rewrite;
+  Finding out =
+      Finding::applied(changed.total(), way == "library" ? Effort::edit : Effort::rewrite);
   const std::string who = list_text(kernels);
   out.text.bottleneck = fmt::format(
       "{} computes the convolution of {} to {} channels with scalar multiplies and no `tl.dot`: {} "

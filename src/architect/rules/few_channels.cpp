@@ -53,10 +53,7 @@ Finding few_channels(const Case& about) {
     kernels.push_back(op_name(op));
   }
   if (kernels.empty()) return Finding::refused("no dot runs over a handful of input channels");
-  Finding out;
-  out.applies = true;
-  out.after = changed.total();
-  out.effort = Effort::rework;
+  Finding out = Finding::applied(changed.total(), Effort::rework);
   const std::string who = list_text(kernels), behind = list_text(tails);
   out.text.bottleneck = fmt::format(
       "{} gathers patches of {} input channels for a `tl.dot` whose K is mostly padding{}: {} "

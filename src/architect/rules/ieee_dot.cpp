@@ -35,10 +35,7 @@ Finding ieee_dot(const Case& about) {
     kernels.push_back("`" + op_at(program, id).name + "`");
   }
   if (kernels.empty()) return Finding::refused("no dot runs without tensor cores");
-  Finding out;
-  out.applies = true;
-  out.after = changed.total();
-  out.effort = Effort::edit;
+  Finding out = Finding::applied(changed.total(), Effort::edit);
   const std::string who = list_text(kernels);
   out.text.bottleneck = fmt::format(
       "{} multiplies float32 tiles in IEEE precision, which has no tensor-core path: {} where tf32 "

@@ -52,10 +52,7 @@ Finding ieee_product(const Case& about) {
     after += best * op.count;
   }
   if (products.empty()) return Finding::refused("no float32 product runs without tensor cores");
-  Finding out;
-  out.applies = true;
-  out.after = changed.total();
-  out.effort = Effort::rework;
+  Finding out = Finding::applied(changed.total(), Effort::rework);
   const std::string who = list_text(products);
   out.text.bottleneck = fmt::format(
       "PyTorch multiplies float32 matrices in IEEE precision, without tensor cores: {} takes {} of "

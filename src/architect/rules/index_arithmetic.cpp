@@ -25,9 +25,8 @@ namespace quoin::architect::rule {
 
 Finding index_arithmetic(const Case& about) {
   const Program& program = about.program();
-  Changed changed(about);
-  std::vector<std::string> kernels;
-  double before = 0, after = 0, each = 0;
+  Repriced repriced(about);
+  double each = 0;
   for (OpId id : launches(program)) {
     const Op& op = op_at(program, id);
     const Kernel& kernel = *kernel_of(program, op);
@@ -52,30 +51,23 @@ Finding index_arithmetic(const Case& about) {
     }
     double bytes = 0;
     for (const Access& access : kernel.accesses) bytes += access.distinct_bytes;
-    const double was = changed.price(id).device.value;
+    const double was = repriced.price(id);
     const double best = std::max(cost::price(better, about.gpu).time.value,
                                  bytes / cost::stream_rate(about.gpu).value);
     if (best > 0.9 * was) continue;
-    changed.device(id, cost::Seconds{best});
-    kernels.push_back(op_name(op));
-    if (was < before) continue;
-    before = was;
-    after = best;
+    if (!repriced.take(id, op, best)) continue;
     const Value* out = first_output(program, op);
     each = out != nullptr ? 0.5 * index * op.launch->programs /
                                 static_cast<double>(std::max<std::int64_t>(1, elements_of(*out)))
                           : 0;
   }
-  if (kernels.empty()) return Finding::refused("no kernel is limited by its index arithmetic");
-  Finding out;
-  out.applies = true;
-  out.after = changed.total();
-  out.effort = Effort::rework;
-  const std::string who = list_text(kernels);
+  if (repriced.none()) return Finding::refused("no kernel is limited by its index arithmetic");
+  Finding out = repriced.finding(Effort::rework);
+  const std::string who = repriced.who();
   out.text.bottleneck = fmt::format(
       "{} spends about {} index and mask instructions on each output element, so the schedulers "
       "are full while the memory waits: {} where half of them gone needs {}.",
-      who, count_text(each), milliseconds({before}), milliseconds({after}));
+      who, count_text(each), repriced.before(), repriced.after());
   out.text.method =
       "Move the index arithmetic out of the lanes: a grid over rows or planes instead of a flat "
       "index, and tiles that reuse what they have loaded.";

@@ -54,10 +54,7 @@ Finding many_launches(const Case& about) {
   if (merged < 4 || after.value > 0.95 * about.current.total.value) {
     return Finding::refused("few of the operations are neighbours that could be one launch");
   }
-  Finding out;
-  out.applies = true;
-  out.after = after;
-  out.effort = Effort::rework;
+  Finding out = Finding::applied(after, Effort::rework);
   out.text.bottleneck = fmt::format(
       "One call runs {} operations, {} of them Triton launches: the host needs {} for {} of device "
       "work.",

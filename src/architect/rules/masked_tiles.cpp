@@ -49,10 +49,7 @@ Finding masked_tiles(const Case& about) {
     kernels.push_back(op_name(op_at(program, id)));
   }
   if (kernels.empty()) return Finding::refused("the kernels already skip the masked tiles");
-  Finding out;
-  out.applies = true;
-  out.after = changed.total();
-  out.effort = Effort::edit;
+  Finding out = Finding::applied(changed.total(), Effort::edit);
   const std::string who = list_text(kernels);
   out.text.bottleneck = fmt::format(
       "{} multiplies every tile although about {} of them hold only zeros of the triangle: {} of "

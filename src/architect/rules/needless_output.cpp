@@ -48,10 +48,7 @@ Finding needless_output(const Case& about) {
     return Finding::refused(fmt::format("the fills take {} of {}", milliseconds({seconds}),
                                         milliseconds(about.current.total)));
   }
-  Finding out;
-  out.applies = true;
-  out.after = after;
-  out.effort = Effort::edit;
+  Finding out = Finding::applied(after, Effort::edit);
   const std::string what = list_text(buffers);
   out.text.bottleneck =
       fmt::format("{} ({}) is filled in every call and then overwritten: {} of {}.", what,

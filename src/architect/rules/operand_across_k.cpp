@@ -82,10 +82,7 @@ Finding operand_across_k(const Case& about) {
     kernels.push_back("`" + op.name + "`");
   }
   if (kernels.empty()) return Finding::refused("no dot gains from operands along K");
-  Finding out;
-  out.applies = true;
-  out.after = changed.total();
-  out.effort = Effort::edit;
+  Finding out = Finding::applied(changed.total(), Effort::edit);
   const std::string who = list_text(kernels);
   std::vector<std::string> all = weights;
   all.insert(all.end(), brought.begin(), brought.end());

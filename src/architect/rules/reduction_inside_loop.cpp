@@ -25,9 +25,8 @@ namespace quoin::architect::rule {
 
 Finding reduction_inside_loop(const Case& about) {
   const Program& program = about.program();
-  Changed changed(about);
-  std::vector<std::string> kernels;
-  double before = 0, after = 0, trips = 0, block = 0;
+  Repriced repriced(about);
+  double trips = 0, block = 0;
   for (OpId id : launches(program)) {
     const Op& op = op_at(program, id);
     const Kernel& kernel = *kernel_of(program, op);
@@ -55,27 +54,20 @@ Finding reduction_inside_loop(const Case& about) {
       access.lanes *= f;
     }
     better.stages[0].barriers += 1;
-    const double was = changed.price(id).device.value;
+    const double was = repriced.price(id);
     const double best = cost::price(better, about.gpu).time.value * 1.03;
     if (best > 0.93 * was) continue;
-    changed.device(id, cost::Seconds{best});
-    kernels.push_back(op_name(op));
-    if (was < before) continue;
-    before = was;
-    after = best;
+    if (!repriced.take(id, op, best)) continue;
     trips = loops;
     block = widest;
   }
-  if (kernels.empty()) return Finding::refused("no loop waits for a reduction in each iteration");
-  Finding out;
-  out.applies = true;
-  out.after = changed.total();
-  out.effort = Effort::edit;
-  const std::string who = list_text(kernels);
+  if (repriced.none()) return Finding::refused("no loop waits for a reduction in each iteration");
+  Finding out = repriced.finding(Effort::edit);
+  const std::string who = repriced.who();
   out.text.bottleneck = fmt::format(
       "{} reduces each block of {:.0f} elements to a scalar in all of its {} iterations, and every "
       "reduction stops the whole block: {} where the bytes need {}.",
-      who, block, count_text(trips), milliseconds({before}), milliseconds({after}));
+      who, block, count_text(trips), repriced.before(), repriced.after());
   out.text.method =
       "Accumulate one value per lane in the loop, over longer blocks, and reduce once behind it.";
   out.text.plan = fmt::format(

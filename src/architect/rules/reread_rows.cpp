@@ -24,9 +24,8 @@ namespace quoin::architect::rule {
 
 Finding reread_rows(const Case& about) {
   const Program& program = about.program();
-  Changed changed(about);
-  std::vector<std::string> kernels;
-  double before = 0, after = 0, row = 0;
+  Repriced repriced(about);
+  double row = 0;
   for (OpId id : launches(program)) {
     const Op& op = op_at(program, id);
     const Kernel& kernel = *kernel_of(program, op);
@@ -53,26 +52,19 @@ Finding reread_rows(const Case& about) {
       if (!again) moved += a.distinct_bytes;
     }
     if (!twice || held > 65536 || op.launch->programs < 2.0 * about.gpu.sms) continue;
-    const double was = changed.price(id).device.value;
+    const double was = repriced.price(id);
     const double best = moved / cost::stream_rate(about.gpu).value * 1.08 + 3e-6;
     if (best > 0.92 * was) continue;
-    changed.device(id, cost::Seconds{best});
-    kernels.push_back(op_name(op));
-    if (was < before) continue;
-    before = was;
-    after = best;
+    if (!repriced.take(id, op, best)) continue;
     row = held;
   }
-  if (kernels.empty()) return Finding::refused("no kernel walks a short row twice");
-  Finding out;
-  out.applies = true;
-  out.after = changed.total();
-  out.effort = Effort::rework;
-  const std::string who = list_text(kernels);
+  if (repriced.none()) return Finding::refused("no kernel walks a short row twice");
+  Finding out = repriced.finding(Effort::rework);
+  const std::string who = repriced.who();
   out.text.bottleneck = fmt::format(
       "Each program of {} walks its row of {} more than once: {} where one pass over the bytes "
       "needs {}.",
-      who, bytes_text(row), milliseconds({before}), milliseconds({after}));
+      who, bytes_text(row), repriced.before(), repriced.after());
   out.text.method =
       "Load the row once, hold it in registers, and do the statistics and their use on what is "
       "held.";

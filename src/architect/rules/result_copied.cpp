@@ -51,10 +51,7 @@ Finding result_copied(const Case& about) {
     return Finding::refused(fmt::format("the copies take {} of {}", milliseconds({seconds}),
                                         milliseconds(about.current.total)));
   }
-  Finding out;
-  out.applies = true;
-  out.after = after;
-  out.effort = Effort::edit;
+  Finding out = Finding::applied(after, Effort::edit);
   const std::string who = list_text(kernels);
   out.text.bottleneck = fmt::format(
       "What {} writes is copied into another layout at once: {} of {} go into these copies.", who,

@@ -48,6 +48,13 @@ struct Finding {
   Text text;
   std::string note;  // for --explain: what the price does not show
 
+  [[nodiscard]] static Finding applied(cost::Seconds after, Effort effort) {
+    Finding out;
+    out.applies = true;
+    out.after = after;
+    out.effort = effort;
+    return out;
+  }
   [[nodiscard]] static Finding refused(std::string why) {
     Finding out;
     out.refused_because = std::move(why);

@@ -10,6 +10,10 @@ using enum Category;
 // In the order in which an expert asks: work that need not be done, library and tensor cores,
 // layouts, grids and lanes, fusion, launches.
 constexpr std::array kRules = {
+    Rule{.id = "constant-result",
+         .category = algorithm,
+         .title = "an output that does not depend on the input",
+         .apply = &rule::constant_result},
     Rule{.id = "sum-after-product",
          .category = algorithm,
          .title = "a product whose result is only summed",

@@ -41,6 +41,7 @@ Finding many_launches(const Case& about);
 Finding weight_arithmetic_per_call(const Case& about);
 Finding batch_norm_per_call(const Case& about);
 Finding sum_after_product(const Case& about);
+Finding constant_result(const Case& about);
 Finding masked_tiles(const Case& about);
 Finding needless_output(const Case& about);
 

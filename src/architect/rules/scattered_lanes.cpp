@@ -82,10 +82,7 @@ Finding scattered_lanes(const Case& about) {
     }
   }
   if (kernels.empty()) return Finding::refused("lanes run along contiguous memory");
-  Finding out;
-  out.applies = true;
-  out.after = changed.total();
-  out.effort = Effort::rework;
+  Finding out = Finding::applied(changed.total(), Effort::rework);
   const std::string who = list_text(kernels);
   const std::string apart =
       stride > 1 ? fmt::format("{} elements apart", count_text(stride)) : "apart";

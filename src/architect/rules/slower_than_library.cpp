@@ -74,10 +74,7 @@ Finding slower_than_library(const Case& about) {
   }
   if (kernels.empty())
     return Finding::refused("no launch is slower than the library call it stands for");
-  Finding out;
-  out.applies = true;
-  out.after = changed.total();
-  out.effort = Effort::edit;
+  Finding out = Finding::applied(changed.total(), Effort::edit);
   const std::string who = list_text(kernels), call = list_text(calls);
   out.text.bottleneck = fmt::format("{} takes {} of {}, where the library's {} needs {}.", who,
                                     milliseconds({before}), milliseconds(about.current.total), call,

@@ -64,10 +64,7 @@ Finding slower_than_reference(const Case& about) {
                                         milliseconds(about.reference.total),
                                         milliseconds(about.current.total)));
   }
-  Finding out;
-  out.applies = true;
-  out.after = about.reference.total;
-  out.effort = Effort::edit;
+  Finding out = Finding::applied(about.reference.total, Effort::edit);
   const OpId slow = costliest(about.program(), about.current, [](const Op&) { return true; });
   const OpId fast = slow < 0 ? -1 : call_for(about, slow);
   if (fast < 0) return Finding::refused("nothing could be priced");

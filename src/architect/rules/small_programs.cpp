@@ -25,9 +25,8 @@ namespace quoin::architect::rule {
 
 Finding small_programs(const Case& about) {
   const Program& program = about.program();
-  Changed changed(about);
-  std::vector<std::string> kernels;
-  double lanes = 0, before = 0, after = 0, per_thread = 0;
+  Repriced repriced(about);
+  double lanes = 0, per_thread = 0;
   int warps = 4;
   for (OpId id : launches(program)) {
     const Op& op = op_at(program, id);
@@ -53,30 +52,23 @@ Finding small_programs(const Case& about) {
       access.program_distinct = access.program_distinct * f;
     }
     const double best = cost::price(larger, about.gpu).time.value;
-    const double was = changed.price(id).device.value;
+    const double was = repriced.price(id);
     if (best > 0.92 * was) continue;
-    changed.device(id, cost::Seconds{best});
-    kernels.push_back(op_name(op));
-    if (was > before) {
-      before = was;
-      after = best;
+    if (repriced.take(id, op, best)) {
       lanes = widest;
       per_thread = each;
       warps = now.warps;
     }
   }
-  if (kernels.empty())
+  if (repriced.none())
     return Finding::refused("no streaming kernel is limited by the size of its programs");
-  Finding out;
-  out.applies = true;
-  out.after = changed.total();
-  out.effort = Effort::edit;
-  const std::string who = list_text(kernels);
+  Finding out = repriced.finding(Effort::edit);
+  const std::string who = repriced.who();
   out.text.bottleneck = fmt::format(
       "Each program of {} handles {:.0f} elements with {} warps, {} per thread, so starting "
       "programs and waiting for single loads take {} where the bytes need {}.",
       who, lanes, warps, per_thread >= 1 ? fmt::format("{:.0f}", per_thread) : "less than one",
-      milliseconds({before}), milliseconds({after}));
+      repriced.before(), repriced.after());
   out.text.method =
       "Let each program handle at least 1,024 elements with 4 warps, 8 per thread, so that loads "
       "are 16 bytes wide and several are in flight.";

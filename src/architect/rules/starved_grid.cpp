@@ -73,10 +73,7 @@ Finding starved_grid(const Case& about) {
     kernels.push_back(op_name(op));
   }
   if (kernels.empty()) return Finding::refused("every long loop runs in enough programs");
-  Finding out;
-  out.applies = true;
-  out.after = changed.total();
-  out.effort = Effort::rework;
+  Finding out = Finding::applied(changed.total(), Effort::rework);
   const std::string who = list_text(kernels);
   out.text.bottleneck = fmt::format(
       "{} starts {} programs on {} SMs and each walks {} iterations alone, so it takes {} where "

@@ -68,10 +68,7 @@ Finding stepwise_recurrence(const Case& about) {
                             ? steps / (bidirectional ? 2 : 1)
                             : layers * length;
   const double each = 2e-6 + weight / 85e9 * (bidirectional ? 0.78 : 1);
-  Finding out;
-  out.applies = true;
-  out.after = changed.total() + cost::Seconds{serial * each};
-  out.effort = Effort::rewrite;
+  Finding out = Finding::applied(changed.total() + cost::Seconds{serial * each}, Effort::rewrite);
   out.text.bottleneck = fmt::format(
       "The Python loop over time (line {}) runs {} launches and operations for {} steps, so the "
       "host sets the pace: {} for {} of device work.",

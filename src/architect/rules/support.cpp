@@ -135,6 +135,20 @@ void Changed::kernel(OpId op, const cost::TiledKernel& kernel) {
 
 cost::Seconds Changed::total() const { return total_of(about_.program(), ops_); }
 
+bool Repriced::take(OpId id, const Op& op, double seconds) {
+  const double was = price(id);
+  changed_.device(id, cost::Seconds{seconds});
+  names_.push_back(op_name(op));
+  if (was < before_) return false;
+  before_ = was;
+  after_ = seconds;
+  return true;
+}
+
+std::string Repriced::who() const { return list_text(names_); }
+std::string Repriced::before() const { return milliseconds({before_}); }
+std::string Repriced::after() const { return milliseconds({after_}); }
+
 // ----------------------------------------------------------------------------------- text
 
 std::string milliseconds(cost::Seconds time) {

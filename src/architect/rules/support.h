@@ -49,6 +49,29 @@ class Changed {
   std::vector<OpPrice> ops_;
 };
 
+/// Launches that a rule gives a new price, and the times of the slowest of them for its text.
+class Repriced {
+ public:
+  explicit Repriced(const Case& about) : changed_(about) {}
+
+  /// Whether this is the slowest so far, whose numbers the text tells.
+  bool take(OpId id, const Op& op, double seconds);
+
+  [[nodiscard]] bool none() const noexcept { return names_.empty(); }
+  [[nodiscard]] Finding finding(Effort effort) const {
+    return Finding::applied(changed_.total(), effort);
+  }
+  [[nodiscard]] double price(OpId id) const { return changed_.price(id).device.value; }
+  [[nodiscard]] std::string who() const;     // "`a_kernel` (line 3) and `b_kernel` (line 9)"
+  [[nodiscard]] std::string before() const;  // of the slowest: "2.4 ms"
+  [[nodiscard]] std::string after() const;
+
+ private:
+  Changed changed_;
+  std::vector<std::string> names_;
+  double before_ = 0, after_ = 0;
+};
+
 // ----------------------------------------------------------------------------------- text
 
 [[nodiscard]] std::string milliseconds(cost::Seconds time);  // "2.42 ms", "33 us"

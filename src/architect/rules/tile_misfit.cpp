@@ -116,10 +116,7 @@ Finding tile_misfit(const Case& about) {
     largest = product;
   }
   if (kernels.empty()) return Finding::refused("no product gains 10% from another tile");
-  Finding out;
-  out.applies = true;
-  out.after = changed.total();
-  out.effort = Effort::edit;
+  Finding out = Finding::applied(changed.total(), Effort::edit);
   out.text.bottleneck = fmt::format(
       "The tile of {} does not fit a product of {:.0f} x {:.0f} x {:.0f} on {} SMs: {} by the "
       "model.",

@@ -108,10 +108,7 @@ Finding transposed_per_call(const Case& about) {
     return Finding::refused(fmt::format("the copies take {} of {}", milliseconds({seconds}),
                                         milliseconds(about.current.total)));
   }
-  Finding out;
-  out.applies = true;
-  out.after = changed.total();
-  out.effort = Effort::edit;
+  Finding out = Finding::applied(changed.total(), Effort::edit);
   const std::string what = list_text(weights), who = list_text(kernels);
   out.text.bottleneck = fmt::format(
       "Every call copies {} into a transposed layout, {} in {} of the {} the call takes.", what,

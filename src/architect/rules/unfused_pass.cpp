@@ -115,10 +115,7 @@ Finding unfused_pass(const Case& about) {
     return Finding::refused(fmt::format("{} passes take under 3% of {}", passes.size(),
                                         milliseconds(about.current.total)));
   }
-  Finding out;
-  out.applies = true;
-  out.after = after;
-  out.effort = Effort::rework;
+  Finding out = Finding::applied(after, Effort::rework);
   const std::string what = list_text(passes), into = list_text(hosts);
   out.text.bottleneck = fmt::format(
       "{} {} over memory of {} own beside {}: {} that are written and read again, {} of {}.", what,

@@ -69,10 +69,7 @@ Finding unsplit_k(const Case& about) {
   }
   if (kernels.empty())
     return Finding::refused("every product with a long K has a tile for each SM");
-  Finding out;
-  out.applies = true;
-  out.after = changed.total();
-  out.effort = Effort::rework;
+  Finding out = Finding::applied(changed.total(), Effort::rework);
   const std::string who = list_text(kernels);
   out.text.bottleneck =
       fmt::format("{} starts {:.0f} programs on {} SMs, and each walks {:.0f} steps of K alone.",

@@ -41,10 +41,7 @@ Finding weight_arithmetic_per_call(const Case& about) {
                                         milliseconds(about.current.total - after),
                                         milliseconds(about.current.total)));
   }
-  Finding out;
-  out.applies = true;
-  out.after = after;
-  out.effort = Effort::edit;
+  Finding out = Finding::applied(after, Effort::edit);
   out.text.bottleneck = fmt::format(
       "Every call computes {} operations on parameters alone (from line {}), {} of {}, although "
       "their result never changes.",

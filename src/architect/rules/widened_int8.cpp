@@ -75,10 +75,7 @@ Finding widened_int8(const Case& about) {
     both.kernel(id, int8);
   }
   if (kernels.empty()) return Finding::refused("no dot widens int8 operands");
-  Finding out;
-  out.applies = true;
-  out.after = both.total();
-  out.effort = Effort::rework;
+  Finding out = Finding::applied(both.total(), Effort::rework);
   const std::string who = list_text(kernels);
   const std::string weight = weights.empty() ? "the weight" : list_text(weights);
   if (across) {

@@ -53,7 +53,7 @@ struct Document {
 };
 
 /// Longest Python part that is read. The longest known document holds 50 KB.
-inline constexpr std::size_t kMaxPartBytes = 1U << 20;
+inline constexpr std::size_t kMaxPartBytes = 1U << 18;
 
 /// The parts of a Markdown document. An error names what is missing: no kernel, no fenced block,
 /// binary data. A missing reference or performance section is no error.

@@ -1,6 +1,7 @@
 #include "architect/model/host/recorder.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 namespace quoin::architect {
@@ -185,6 +186,9 @@ void Recorder::finish() {
     const Storage& storage = storages_[held.storage];
     held.weight_only = storage.weight_only && !storage.scratch;
     held.returned = returned[held.storage];
+    const OpId last = storage.writers.empty() ? -1 : storage.writers.back();
+    held.constant = held.returned && storage.writers.size() <= 1 && last == held.bounded_by &&
+                    held.bounds.low == held.bounds.high && std::isfinite(held.bounds.low);
     if (held.origin == Origin::fresh && !storage.writers.empty()) held.origin = Origin::result;
   }
   program_.readers.assign(program_.ops.size(), {});

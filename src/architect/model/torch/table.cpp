@@ -73,8 +73,14 @@ bool call_torch(Interpreter& interpreter, std::string_view name, Call& call, Val
   Torch torch(interpreter, call, in_place);
   const Val flag = interpreter.keyword(call, "inplace");
   if (flag.is(ValKind::boolean) && flag.number != 0) torch.in_place = true;
-  if (found != table().end()) return found->second(torch, result);
-  return call_unary(torch, base, result);
+  const auto operand = [&](std::size_t place) {
+    return bounds_of(torch, torch.arg(place, place == 0 ? "input" : "other"));
+  };
+  const std::array<Bounds, 2> before{operand(0), operand(1)};
+  const bool done =
+      found != table().end() ? found->second(torch, result) : call_unary(torch, base, result);
+  if (done) note_bounds(torch, base, before, result);
+  return done;
 }
 
 // ---------------------------------------------------------------------------------- arguments

@@ -100,6 +100,11 @@ std::span<const TorchRow> einops_functions();
 /// Elementwise functions of one input, by name; null where unknown.
 bool call_unary(Torch& torch, std::string_view name, Val& result);
 
+/// What a value lies between now, and what the result of a call does, given its first operands.
+Bounds bounds_of(const Torch& torch, const Val& value);
+void note_bounds(Torch& torch, std::string_view name, const std::array<Bounds, 2>& before,
+                 const Val& result);
+
 // Shared by functions and layers.
 Val make_linear(Torch& torch, ValueId x, ValueId weight, ValueId bias);
 Val make_matmul(Torch& torch, ValueId a, ValueId b, std::string_view name, ValueId add = -1);
