@@ -236,3 +236,24 @@ def test_architect_judges_the_example(request):
         "expected_speedup",
     ]
     assert verdict["worth_optimizing"] == "yes"
+
+
+def test_cupy(problem):
+    cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
+    if not any(b["available"] and b["on_gpu"] for b in quoin.backends()):
+        pytest.skip("no CUDA device that quoin uses")
+    p = {name: cupy.asarray(array) for name, array in problem.items()}
+    layer = quoin.prepare(p["weight"], p["scale_w"], p["bias"])
+    assert layer.device == 0
+    y = layer(p["codes"], p["scales"])
+    cupy.cuda.runtime.deviceSynchronize()
+    expected = quoin.prepare(problem["weight"], problem["scale_w"], problem["bias"])(
+        problem["codes"], problem["scales"]
+    )
+    np.testing.assert_array_equal(bits(cupy.asnumpy(y)), bits(expected))
+    x = cupy.asarray(np.linspace(-1, 1, 4 * 67, dtype=np.float32).reshape(4, 67))
+    codes, scales = quoin.quantize_rows(x)
+    cupy.cuda.runtime.deviceSynchronize()
+    expected_codes, expected_scales = quoin.quantize_rows(cupy.asnumpy(x))
+    np.testing.assert_array_equal(cupy.asnumpy(codes), expected_codes)
+    np.testing.assert_array_equal(cupy.asnumpy(scales), expected_scales)
