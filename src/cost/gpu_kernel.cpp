@@ -210,7 +210,8 @@ double dram_bytes(const TiledKernel& k, const TileAccess& a, const GpuDevice& gp
 
 /// Atomics on the same sector take turns: how long those of one access take.
 double atomics_time(const TiledKernel& k, const TileAccess& a, double at_once) {
-  const double each = a.program.value / a.element.value;
+  // Neighbouring lanes of one sector go together.
+  const double each = a.program.value / std::clamp(a.run.value, a.element.value, 32.0);
   const double all = std::max(each, a.executions) * programs(k) * k.active;
   double range = 1;
   for (int axis = 0; axis < 3; ++axis) range *= a.depends[axis] ? k.grid[axis] : 1;

@@ -175,5 +175,31 @@ TEST(Torch, ConstantsAreRemembered) {
   EXPECT_EQ(outputs_of(model), "float32[24, 5]");
 }
 
+/// The number that every element of the only output is, or the text "open".
+std::string constant_of(const std::string& body) {
+  const Model model = forward_of("torch.rand(8, 1, 4)", "x", body);
+  EXPECT_EQ(lost_text(model), "") << body;
+  if (model.current.outputs.size() != 1) return "no output";
+  const Value& value = model.current.values[model.current.outputs[0]];
+  return value.constant ? std::to_string(value.bounds.low) : "open";
+}
+
+TEST(Torch, ConstantResultsAreSeen) {
+  EXPECT_EQ(constant_of("return torch.clamp(torch.min(x, torch.tensor(0.5)), min=0.5, max=1.0)"),
+            "0.500000");
+  EXPECT_EQ(constant_of("return torch.clamp(torch.min(x, torch.tensor(0.5)), min=0.4, max=1.0)"),
+            "open");
+  EXPECT_EQ(constant_of("y = F.relu(x).clamp_(max=0.0)\nreturn y.view(-1).to(torch.float16)"),
+            "0.000000");
+  EXPECT_EQ(constant_of("return F.gelu(x - x.mean(dim=1, keepdim=True))"), "0.000000");
+  EXPECT_EQ(constant_of("return F.gelu(x - x.mean(dim=2, keepdim=True))"), "open");
+  EXPECT_EQ(constant_of("return F.softmax(x, dim=1) * 3"), "3.000000");
+  EXPECT_EQ(constant_of("return F.softmax(x, dim=2) * 3"), "open");
+  // What is written into a buffer of zeros makes it unknown.
+  EXPECT_EQ(constant_of("y = torch.zeros(8, 4)\ny[:, 1:3] = x[:, 0, :2]\nreturn y"), "open");
+  EXPECT_EQ(constant_of("y = torch.clamp(x, 0.0, 0.0)\nv = y.view(-1)\ny.add_(x)\nreturn v"),
+            "open");
+}
+
 }  // namespace
 }  // namespace quoin::architect::testing

@@ -116,6 +116,10 @@ void note_bounds(Torch& t, std::string_view name, const std::array<Bounds, 2>& b
   const Val first = t.call.positional.empty() ? t.arg(0, "input") : t.call.positional[0];
   const Val second = t.call.positional.size() > 1 ? t.call.positional[1] : t.arg(1, "other");
   if (!made.is_tensor() || !(first.is_tensor() || second.is_tensor())) return;
+  // The tensor itself or a view of it keeps what is known.
+  const bool shares =
+      first.is_tensor() && t.value(made.tensor()).storage == t.value(first.tensor()).storage;
+  if (shares && !t.in_place) return;
   Bounds bounds;
   ValueId same = -1;
   const Shape shape = first.is_tensor() ? t.value(first.tensor()).shape : Shape{};
