@@ -31,13 +31,13 @@ nlohmann::ordered_json to_json(const Plan& plan) {
       {"tile_cols", plan.tile_cols},
       {"row_block", plan.row_block},
       {"k_block", plan.k_block},
-      {"k_block", plan.k_block},
       {"tiles", plan.tiles},
       {"modelled_seconds", plan.modelled_seconds},
       {"compute_limit_seconds", plan.compute_limit_seconds},
       {"memory_limit_seconds", plan.memory_limit_seconds},
       {"candidates", nlohmann::ordered_json::array()},
   };
+  if (!plan.kernel.empty()) json["kernel"] = plan.kernel;
   for (const PlanCandidate& candidate : plan.candidates) {
     nlohmann::ordered_json entry = {{"backend", candidate.backend}, {"tile", candidate.tile}};
     if (candidate.refused_because.empty()) {
@@ -76,7 +76,8 @@ void add_plan(CLI::App& app, Action& action) {
       "plan",
       "Show how a product would be computed and what it should cost, without running it.\n"
       "Tells the backend chosen, its tiles and their split over the threads, the modelled time and "
-      "the limits of the machine, and for each other backend its price or why it is out.");
+      "the limits of the machine, and for each other backend its price or why it is out; for a "
+      "GPU, which need not be here, for each of its kernels.");
   add_size(*command, "M", options->m, "Rows of x and y.");
   add_size(*command, "N", options->n, "Rows of the weights, columns of y.");
   add_size(*command, "K", options->k, "Columns of x and of the weights.");
@@ -87,7 +88,9 @@ void add_plan(CLI::App& app, Action& action) {
                    "Machine to plan for, a name from `quoin devices`. Default: this one.")
       ->type_name("NAME");
   add_format(*command, options->format);
-  command->footer("quoin plan 128 2048 2048\nquoin plan 128 2048 2048 --threads 1 --format json");
+  command->footer(
+      "quoin plan 128 2048 2048\nquoin plan 128 2048 2048 --threads 1 --format json\n"
+      "quoin plan 128 2048 2048 --device h100-sxm");
   command->callback([options, &action] { action = [options] { return print_plan(*options); }; });
 }
 

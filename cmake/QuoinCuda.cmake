@@ -48,10 +48,33 @@ target_link_libraries(quoin PRIVATE CUDA::cudart_static)
 foreach(check check quantize_check)
   add_executable(quoin_cuda_${check} EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/tests/cuda/${check}.cu)
 endforeach()
-add_executable(quoin_cuda_bench EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/bench/cuda/bench.cu
-                                                 ${PROJECT_SOURCE_DIR}/bench/cuda/no_peers.cu)
-add_executable(quoin_cuda_floor EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/bench/cuda/floor.cu)
-foreach(program check quantize_check bench floor)
+# QUOIN_CUTLASS: CUTLASS's include/ and tools/ are in it; then it is a peer (minutes to compile).
+set(QUOIN_CUTLASS "" CACHE PATH "CUTLASS's sources, to compare with")
+if(QUOIN_CUTLASS)
+  add_executable(quoin_cuda_bench EXCLUDE_FROM_ALL
+                 ${PROJECT_SOURCE_DIR}/bench/cuda/bench.cu
+                 ${PROJECT_SOURCE_DIR}/bench/cuda/cutlass_list.cu)
+  foreach(part RANGE 8)  # a library each, so that they compile side by side
+    add_library(quoin_cutlass_${part} OBJECT EXCLUDE_FROM_ALL
+                ${PROJECT_SOURCE_DIR}/bench/cuda/cutlass_peers.cu)
+    target_compile_definitions(quoin_cutlass_${part} PRIVATE NDEBUG CUTLASS_PART=${part})
+    target_compile_options(quoin_cutlass_${part} PRIVATE --expt-relaxed-constexpr)
+    set_target_properties(quoin_cutlass_${part} PROPERTIES CUDA_ARCHITECTURES 90a-real
+                                                           CUDA_STANDARD 20)
+    target_include_directories(
+      quoin_cutlass_${part} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include
+                                    ${QUOIN_CUTLASS}/include ${QUOIN_CUTLASS}/tools/util/include)
+    target_sources(quoin_cuda_bench PRIVATE $<TARGET_OBJECTS:quoin_cutlass_${part}>)
+  endforeach()
+else()
+  add_executable(quoin_cuda_bench EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/bench/cuda/bench.cu
+                                                   ${PROJECT_SOURCE_DIR}/bench/cuda/no_peers.cu)
+endif()
+foreach(program floor host_cost)
+  add_executable(quoin_cuda_${program} EXCLUDE_FROM_ALL
+                 ${PROJECT_SOURCE_DIR}/bench/cuda/${program}.cu)
+endforeach()
+foreach(program check quantize_check bench floor host_cost)
   set_target_properties(quoin_cuda_${program} PROPERTIES CUDA_ARCHITECTURES 90a-real
                                                          CUDA_STANDARD 20)
   target_include_directories(quoin_cuda_${program} PRIVATE ${PROJECT_SOURCE_DIR}/src)

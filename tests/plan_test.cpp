@@ -230,6 +230,40 @@ TEST(Plan, OfATabulatedDevice) {
   }
 }
 
+// Needs neither a GPU nor a toolkit.
+TEST(Plan, OfAGpuListsItsKernels) {
+  const Result<Plan> plan = make_plan(128, 2048, 2048, 1, {}, "h100-sxm");
+  ASSERT_TRUE(plan.ok()) << plan.error().message;
+  EXPECT_EQ(plan->device, "h100-sxm");
+  EXPECT_EQ(plan->backend, "sm90a");
+  EXPECT_EQ(plan->kernel, "x64 w64 s12");
+  EXPECT_EQ(plan->tile_rows, 64);
+  EXPECT_EQ(plan->tile_cols, 64);
+  EXPECT_EQ(plan->tiles, 2 * 32);
+  EXPECT_EQ(plan->candidates.front().tile, plan->kernel);
+  EXPECT_EQ(plan->candidates.front().modelled_seconds, plan->modelled_seconds);
+  EXPECT_GT(plan->modelled_seconds, plan->memory_limit_seconds);
+  bool refused = false, sm80 = false;
+  for (const PlanCandidate& c : plan->candidates) {
+    EXPECT_TRUE(!refused || !c.refused_because.empty()) << c.tile << " after a refused one";
+    refused = refused || !c.refused_because.empty();
+    sm80 = sm80 || (c.backend == "sm80" && c.refused_because.empty());
+  }
+  EXPECT_TRUE(refused);
+  EXPECT_TRUE(sm80);
+  const std::string text = to_string(plan.value());
+  EXPECT_NE(text.find("kernel x64 w64 s12: 64 tiles of 64 x 64"), std::string::npos) << text;
+  EXPECT_NE(text.find("out: 128 tokens, made for 8"), std::string::npos) << text;
+
+  const Result<Plan> ada = make_plan(128, 2048, 2048, 1, {}, "l4");
+  ASSERT_TRUE(ada.ok());
+  EXPECT_EQ(ada->backend, "sm80");
+  EXPECT_EQ(ada->candidates.back().refused_because,
+            "l4 has compute capability 8.9; sm90a needs 9.0");
+  EXPECT_EQ(make_plan(1, 2048, 2048, 1, "sm80", "h200")->kernel, "32x64");
+  EXPECT_EQ(make_plan(0, 5, 5, 1, {}, "h200")->backend, "sm80");  // it takes everything
+}
+
 TEST(Plan, TilesAreCounted) {
   EXPECT_EQ(make_plan(0, 5, 5, 1, "avx2", "zen5-server")->tiles, 0);
   EXPECT_EQ(make_plan(0, 5, 5, 1, "avx2", "zen5-server")->tile_rows, 0);

@@ -5,7 +5,14 @@
 //       bench/cuda/bench.cu bench/cuda/no_peers.cu src/linear/kernels/cuda/*.cu \
 //       src/linear/quantize/cuda.cu src/linear/plan/cuda_plan.cpp src/cost/devices.cpp \
 //       -DFMT_HEADER_ONLY -o bench
-//   ./bench [--json FILE] [--all] [--rounds R] [--rasters 4,8] [--picked] [--top T] [MxNxK]
+//   ./bench [--json FILE] [--all] [--rounds R] [--rasters 4,8] [--picked] [--ours] [--sm80] [--top
+//   T]
+//           [--only SUBSTRING,...] [--every-m NxKxM,...] [--grid] [MxNxK ...]
+//
+// --picked: the planner's pick alone. --ours: no peers. --only: of ours, those whose names hold one
+// of these.
+// --every-m: M from 1 to the last number, for one N and K. --grid: every N, K and M that is
+// published.
 //
 // CUDA-graph replays. Cold: the launches of a graph walk through operand sets that together exceed
 // twice the L2 cache. Hot: one set again and again. Candidates are interleaved round by round, in
@@ -25,6 +32,7 @@
 #include <vector>
 
 #include "linear/kernels/cuda/kernels.h"
+#include "linear/kernels/cuda/sm90a_configs.h"
 #include "linear/plan/cuda_plan.h"
 #include "linear/quantize/cuda.h"
 #include "peers.h"
@@ -107,7 +115,10 @@ struct Bench {
   cudaStream_t stream = nullptr;
   cudaEvent_t begin = nullptr, end = nullptr;
   int rounds = 15;
-  bool picked = false;       // only the planner's pick
+  bool picked = false;            // only the planner's pick
+  bool sm80 = false;              // that kernel too
+  bool ours = false;              // no peers, no dynamic layer
+  std::vector<std::string> only;  // empty: all of ours
   std::vector<int> rasters;  // to try for persistent kernels on large shapes, beside the default
 
   Bench() {
@@ -254,7 +265,11 @@ std::vector<Contender> contenders(const Bench& bench, const Shape& s, const Prob
   for (const Candidate& c : sm90a_candidates()) {
     if (refusal(c.config, p) != nullptr || !(all || cuda_in_range(c.config, {s.m, s.n, s.k})))
       continue;
+    const auto wanted = [&](const std::string& part) {
+      return name(c.config).find(part) != std::string::npos;
+    };
     if (bench.picked && name(c.config) != pick) continue;
+    if (!bench.only.empty() && std::none_of(bench.only.begin(), bench.only.end(), wanted)) continue;
     LaunchPlan plan;
     must(make_launch_plan(c, p, &plan), "plan");
     list.push_back(
@@ -269,7 +284,11 @@ std::vector<Contender> contenders(const Bench& bench, const Shape& s, const Prob
            plan});
     }
   }
-  if (bench.picked) return list;
+  if (bench.sm80) {
+    list.push_back({"sm80", true,
+                    [](const Problem& q, cudaStream_t stream) { return launch_sm80(q, stream); }});
+  }
+  if (bench.picked || bench.ours) return list;
   for (const Peer& peer : peers()) {
     int rows = 0, cols = 0;  // of its tile, where its name tells
     if (s.m >= 1024 && std::sscanf(peer.name.c_str(), "%*s %dx%d", &rows, &cols) == 2 &&
@@ -353,7 +372,7 @@ std::vector<Row> measure(const Bench& bench, const Shape& s, bool all) {
   std::stable_sort(rows.begin(), rows.end(),
                    [](const Row& a, const Row& b) { return a.cold < b.cold; });
   const auto best = std::find_if(rows.begin(), rows.end(), [](const Row& r) { return r.ours; });
-  if (best != rows.end() && !bench.picked) {
+  if (best != rows.end() && !bench.picked && !bench.ours) {
     const auto fastest = std::find_if(list.begin(), list.end(), [&](const Contender& c) {
       return c.ours && c.name == best->name;
     });
@@ -385,7 +404,24 @@ double read_speed(const Bench& bench, std::int64_t bytes) {
   return static_cast<double>(bytes) / best * 1e-6;
 }
 
-/// One line: the fastest of ours, the fastest peer and their ratio, the dynamic layer.
+/// The planner's pick among the rows, or null.
+const Row* pick_of(const Shape& s, const std::vector<Row>& rows) {
+  const int kernel = pick_cuda(*quoin::cost::find_gpu("h200"), {s.m, s.n, s.k});
+  for (const Row& r : rows) {
+    if (kernel >= 0 && r.name == name(config_at(kernel))) return &r;
+  }
+  return nullptr;
+}
+
+const Row* row_named(const std::string& name, const std::vector<Row>& rows) {
+  for (const Row& r : rows) {
+    if (r.name == name) return &r;
+  }
+  return nullptr;
+}
+
+/// One line: the fastest of ours, the pick's regret, the fastest peer and their ratio, the serving
+/// engines' choice, the dynamic layer.
 void print_summary(const Shape& s, const std::vector<Row>& rows) {
   const Row *ours = nullptr, *peer = nullptr, *dynamic = nullptr;
   for (const Row& r : rows) {  // sorted by time, but for the dynamic rows at the end
@@ -401,14 +437,32 @@ void print_summary(const Shape& s, const std::vector<Row>& rows) {
   }
   if (peer != nullptr) std::printf(" | %s %.2f (%.2f)", peer->name.c_str(), peer->cold, peer->hot);
   if (ours != nullptr && peer != nullptr) std::printf(" | %.3f", ours->cold / peer->cold);
+  const Row *pick = pick_of(s, rows), *serving = row_named(serving_pick(s.m, s.n), rows);
+  if (ours != nullptr && pick != nullptr) std::printf(" | regret %.3f", pick->cold / ours->cold);
+  if (ours != nullptr && pick == nullptr) std::printf(" | regret ?");
+  if (ours != nullptr && serving != nullptr) std::printf(" | serving %.2f", serving->cold);
   if (dynamic != nullptr) std::printf(" | dynamic %.2f", dynamic->cold);
   std::printf("\n");
+}
+
+/// The layers and batches whose times are published.
+void add_grid(std::vector<Shape>& shapes) {
+  const Shape layers[] = {
+      {0, 2048, 2048}, {0, 4096, 4096}, {0, 28672, 4096}, {0, 4096, 14336}, {0, 8192, 8192}};
+  for (const Shape& layer : layers) {
+    for (const int m :
+         {1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096, 8192}) {
+      shapes.push_back({m, layer.n, layer.k});
+    }
+  }
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   Bench bench;
+  must(ready_sm80(), "ready_sm80");
+  must(ready_quantize(), "ready_quantize");
   std::vector<Shape> shapes;
   std::string json_path;
   bool all = false;
@@ -429,6 +483,22 @@ int main(int argc, char** argv) {
       }
     } else if (argument == "--picked") {
       bench.picked = true;
+    } else if (argument == "--ours") {
+      bench.ours = true;
+    } else if (argument == "--sm80") {
+      bench.sm80 = true;
+    } else if (argument == "--only" && i + 1 < argc) {
+      std::string names = argv[++i];
+      for (std::size_t at = 0; at != std::string::npos;) {
+        const std::size_t end = names.find(',', at);
+        bench.only.push_back(names.substr(at, end == std::string::npos ? end : end - at));
+        at = end == std::string::npos ? end : end + 1;
+      }
+    } else if (argument == "--every-m" && i + 1 < argc &&
+               std::sscanf(argv[++i], "%lldx%lldx%lld", &n, &k, &m) == 3) {
+      for (long long rows = 1; rows <= m; ++rows) shapes.push_back({rows, n, k});
+    } else if (argument == "--grid") {
+      add_grid(shapes);
     } else if (argument == "--all") {
       all = true;
     } else if (std::sscanf(argv[i], "%lldx%lldx%lld", &m, &n, &k) == 3) {
@@ -468,7 +538,7 @@ int main(int argc, char** argv) {
   bool first = true, right = true;
   for (const Shape& s : shapes) {
     const std::vector<Row> rows = measure(bench, s, all);
-    if (!bench.picked) print_summary(s, rows);
+    print_summary(s, rows);
     std::size_t shown = 0;
     for (const Row& r : rows) {
       const bool wrong = r.ours && !r.right;
@@ -483,10 +553,13 @@ int main(int argc, char** argv) {
       if (json != nullptr) {
         std::fprintf(json,
                      "%s\n  {\"m\": %lld, \"n\": %lld, \"k\": %lld, \"kernel\": \"%s\", "
-                     "\"ours\": %s, \"right\": %s, \"cold_us\": %.3f, \"hot_us\": %.3f}",
+                     "\"ours\": %s, \"right\": %s, \"cold_us\": %.3f, \"hot_us\": %.3f%s}",
                      first ? "" : ",", static_cast<long long>(s.m), static_cast<long long>(s.n),
                      static_cast<long long>(s.k), r.name.c_str(), r.ours ? "true" : "false",
-                     r.right ? "true" : "false", r.cold, r.hot);
+                     r.right ? "true" : "false", r.cold, r.hot,
+                     &r == pick_of(s, rows)             ? ", \"pick\": true"
+                     : r.name == serving_pick(s.m, s.n) ? ", \"serving\": true"
+                                                        : "");
       }
       first = false;
     }

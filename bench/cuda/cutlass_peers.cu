@@ -4,6 +4,10 @@
 // was used) and
 //   -DNDEBUG --expt-relaxed-constexpr
 // (without NDEBUG ptxas serialises wgmma and the peer looks slower than it is).
+#include <map>
+#include <memory>
+#include <mutex>
+
 #include "cutlass/cutlass.h"
 #include "cutlass/epilogue/collective/collective_builder.hpp"
 #include "cutlass/epilogue/fusion/operations.hpp"
@@ -11,11 +15,6 @@
 #include "cutlass/gemm/device/gemm_universal_adapter.h"
 #include "cutlass/gemm/kernel/gemm_universal.hpp"
 #include "cutlass/util/packed_stride.hpp"
-
-#include <map>
-#include <memory>
-#include <mutex>
-
 #include "peers.h"
 
 namespace {
@@ -42,8 +41,8 @@ struct Choice {
   using Epilogue = typename cutlass::epilogue::collective::CollectiveBuilder<
       cutlass::arch::Sm90, cutlass::arch::OpClassTensorOp, Tile, Cluster,
       cutlass::epilogue::collective::EpilogueTileAuto, std::int32_t, float, void,
-      cutlass::layout::RowMajor, 8, cutlass::half_t, cutlass::layout::RowMajor, 8,
-      EpilogueSchedule, Output>::CollectiveOp;
+      cutlass::layout::RowMajor, 8, cutlass::half_t, cutlass::layout::RowMajor, 8, EpilogueSchedule,
+      Output>::CollectiveOp;
   using Mainloop = typename cutlass::gemm::collective::CollectiveBuilder<
       cutlass::arch::Sm90, cutlass::arch::OpClassTensorOp, std::int8_t, cutlass::layout::RowMajor,
       16, std::int8_t, cutlass::layout::ColumnMajor, 16, std::int32_t, Tile, Cluster,
@@ -67,12 +66,9 @@ struct Choice {
         {m, n, k, 1},
         {p.x, stride_x, p.w, stride_w},
         {{}, nullptr, stride_y, static_cast<cutlass::half_t*>(p.y), stride_y}};
-    arguments.epilogue.thread = {{p.scale_x},
-                                 {{p.scale_w}, {}, {}},
-                                 {static_cast<const cutlass::half_t*>(p.bias)},
-                                 {}};
-    static const int sm_count =
-        cutlass::KernelHardwareInfo::query_device_multiprocessor_count(0);
+    arguments.epilogue.thread = {
+        {p.scale_x}, {{p.scale_w}, {}, {}}, {static_cast<const cutlass::half_t*>(p.bias)}, {}};
+    static const int sm_count = cutlass::KernelHardwareInfo::query_device_multiprocessor_count(0);
     arguments.hw_info.device_id = 0;
     arguments.hw_info.sm_count = sm_count;
     Gemm gemm;

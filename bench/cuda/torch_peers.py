@@ -9,7 +9,8 @@ Large products: each timing follows 50 ms of the same call, as in bench.cu.
     fp16          F.linear with bias
     fp8           torch._scaled_mm, row-wise scales, fast accumulation, bfloat16 out, no bias
     fp8 dynamic   the same after one fused Triton kernel that quantises the activations row-wise
-    int_mm        torch._int_mm: the int32 product alone
+    int_mm        torch._int_mm (cuBLASLt): the int32 product alone
+    int_mm dequant  the same and one Triton pass over its output: scales, bias, float16
     triton        a fused INT8 kernel, the fastest of a list of tiles (with --triton)
     seed          tiles of 64x64x32 in float, and a transposed copy of the weight at every call
 """
@@ -60,6 +61,17 @@ def fused_int8(x, w, scale_x, scale_w, bias, y, m_end, n_end, k_end, factor,
 
 
 @triton.jit
+def dequantise(sums, scale_x, scale_w, bias, y, n_end, factor, width: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    n = tl.program_id(1) * width + tl.arange(0, width)
+    inside = n < n_end
+    values = tl.load(sums + row * n_end + n, mask=inside, other=0).to(tl.float32)
+    values = values * factor * tl.load(scale_x + row) * tl.load(scale_w + n, mask=inside, other=0.0)
+    values += tl.load(bias + n, mask=inside, other=0.0).to(tl.float32)
+    tl.store(y + row * n_end + n, values.to(tl.float16), mask=inside)
+
+
+@triton.jit
 def quantise_fp8(x, codes, scales, k_end, width: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     k = tl.arange(0, width)
@@ -78,6 +90,14 @@ def run_fused(o, i, tile, as_float=False, transposed=False, weight=None):
                      o["bias"], o["y"][i], m, n, k, 1.0 / 127**2, tile_m=tile_m, tile_n=tile_n,
                      tile_k=tile_k, as_float=as_float, transposed=transposed, num_warps=warps,
                      num_stages=stages)
+
+
+def int_mm_dequant(o, i):
+    sums = torch._int_mm(o["x8"][i], o["w8"][i].t())
+    m, n = sums.shape
+    width = min(2048, triton.next_power_of_2(n))
+    dequantise[(m, triton.cdiv(n, width))](sums, o["sx"], o["sw"], o["bias"], o["y"][i], n,
+                                           1.0 / 127**2, width=width, num_warps=4)
 
 
 def quantise(o, i):
@@ -135,9 +155,11 @@ def measure(m, n, k, with_triton, with_seed):
     }
     if m > 16:
         calls["int_mm"] = lambda o, i: torch._int_mm(o["x8"][i], o["w8"][i].t())
+        calls["int_mm dequant"] = int_mm_dequant
     if with_triton:
         for tile in TILES:
-            if tile[0] <= max(64, 2 * m):
+            small = m >= 1024 and tile[0] * tile[1] < 128 * 128
+            if tile[0] <= max(64, 2 * m) and not small:
                 calls["triton " + "x".join(map(str, tile))] = (
                     lambda o, i, tile=tile: run_fused(o, i, tile))
     if with_seed:

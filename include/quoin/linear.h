@@ -59,8 +59,9 @@ struct RunOptions {
   /// CPU: threads that share the call, the caller's own included; 1 starts none. At least 1.
   int threads = 1;
 
-  /// GPU: the cudaStream_t (or CUstream) to launch on, of the layer's device; null is the legacy
-  /// default stream. The CPU takes none.
+  /// GPU: the cudaStream_t (or CUstream) to launch on, of the layer's device (CUDA takes another's
+  /// too, and nothing that a capture allows tells); null is the legacy default stream. The CPU
+  /// takes none.
   void* stream = nullptr;
 
   /// For `quantize_rows` alone: where its pointers point. A layer knows its own device.

@@ -92,6 +92,8 @@ constexpr Case kCases[] = {
     {1, 8192, 128},
     {1500, 2304, 1152, 0, 8},
     {40, 40000, 256},
+    {193, 385, 256, 0, 1},
+    {70, 4104, 512},
     {2500, 72, 512},
     {100, 130, 300, 1, 1},
     {33, 17, 1, 1},
@@ -349,6 +351,7 @@ int main(int argc, char** argv) {
   const unsigned seed = 20251120;
   std::mt19937 random(seed);
   Tally tally;
+  must(ready_sm80(), "ready_sm80");
   int index = 0;
   for (const Case& c : kCases) {
     const std::int64_t most = option == "--tiny" ? 1'000'000 : 20'000'000;

@@ -31,6 +31,35 @@ TEST(CudaPlan, ListsEveryKernelOnceWithPriceOrReason) {
             std::size(kDecodeConfigs) + std::size(kMiddleConfigs) + std::size(kLargeConfigs));
 }
 
+TEST(CudaPlan, ThePickIsTheFirstOfThePlan) {
+  for (const std::int64_t m : {0, 1, 5, 16, 17, 64, 65, 128, 129, 160, 161, 500, 3000, 70000}) {
+    for (const std::int64_t n : {0, 1, 72, 2048, 28672}) {
+      for (const std::int64_t k : {0, 1, 100, 4096}) {
+        for (const int out_bytes : {2, 4}) {
+          const CudaShape shape{m, n, k, out_bytes};
+          const auto plan = plan_cuda(h200(), shape);
+          const bool none = !plan.front().refused_because.empty();
+          EXPECT_EQ(pick_cuda(h200(), shape), none ? -1 : plan.front().kernel)
+              << m << " x " << n << " x " << k;
+          for (const CudaPlanned& c : plan) {
+            EXPECT_EQ(c.config, &config_at(c.kernel));
+            EXPECT_EQ(cuda_applies(*c.config, shape), c.refused_because.empty())
+                << name(*c.config) << ": " << c.refused_because;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(CudaPlan, RefusesWhatNoCoordinateReaches) {
+  const std::string tall = cuda_refusal(kLargeConfigs[0], {std::int64_t{1} << 31, 64, 64});
+  EXPECT_NE(tall.find("2147483648 x 64"), std::string::npos) << tall;
+  for (const Config& c : kMiddleConfigs) {  // 2^22 tiles of 64 side by side, 65,535 at most
+    EXPECT_NE(cuda_refusal(c, {100, std::int64_t{1} << 28, 512}), "") << name(c);
+  }
+}
+
 TEST(CudaPlan, SaysWhyAKernelIsRefused) {
   const Config decode = kDecodeConfigs[0];  // 8 tokens, K in two
   EXPECT_EQ(cuda_refusal(decode, {9, 64, 4096}), "9 tokens, made for 8");
@@ -83,13 +112,14 @@ TEST(CudaPlan, PricesBehave) {
   }
 }
 
-TEST(CudaPlan, PickedPriceNeverJumpsByMoreThanAWaveOfTiles) {
+// Measured: at most 1.13 (every_m of the results file).
+TEST(CudaPlan, PickedPriceNeverJumpsFar) {
   for (const std::int64_t n : {2048, 4096}) {
     double last = 0;
     for (std::int64_t m = 1; m <= 256; ++m) {
       const double price = plan_cuda(h200(), {m, n, n}).front().seconds;
       if (m > 1) {
-        EXPECT_LT(price, 1.45 * last) << m << " x " << n;
+        EXPECT_LT(price, 1.2 * last) << m << " x " << n;
       }
       last = price;
     }
@@ -97,7 +127,7 @@ TEST(CudaPlan, PickedPriceNeverJumpsByMoreThanAWaveOfTiles) {
 }
 
 TEST(CudaPlan, PicksAreCloseToTheFastestOfTheSweep) {
-  std::ifstream file(QUOIN_RESULTS "/h200-2026-11-21-sweep.json");
+  std::ifstream file(QUOIN_RESULTS "/h200-2026-11-21.json");
   ASSERT_TRUE(file);
   std::map<std::tuple<int, int, int>, std::map<std::string, double>> shapes;
   const nlohmann::json sweep = nlohmann::json::parse(file);
@@ -112,7 +142,7 @@ TEST(CudaPlan, PicksAreCloseToTheFastestOfTheSweep) {
     const auto [m, n, k] = shape;
     double best = 1e30, picked = 0;
     for (const auto& [kernel, time] : times) {
-      if (kernel.rfind("quantise", 0) != 0) best = std::min(best, time);
+      if (kernel.rfind("quantise", 0) != 0 && kernel != "sm80") best = std::min(best, time);
     }
     for (const CudaPlanned& c : plan_cuda(h200(), {m, n, k})) {
       const auto found = times.find(name(*c.config));  // not every kernel is timed on every shape

@@ -41,16 +41,18 @@ constexpr std::int64_t kMostRows = 0x7FFFFFFF;  // tiles are found by 32-bit coo
 constexpr std::int64_t kMostTiles = std::int64_t{1} << 30;
 constexpr std::int64_t kMostGridY = 65'535;
 
-/// Tiles of the wider operand, and in all.
+/// Decode: one tile holds all tokens.
+bool holds_all(const Config& c) { return c.swap && c.split_k > 1; }
+
 struct Tiles {
-  std::int64_t b, all;
+  std::int64_t weights, all;
 };
 
 Tiles tiles_of(const Config& c, const CudaShape& s) {
   const auto count = [](std::int64_t rows, int tile) { return (rows + tile - 1) / tile; };
   const std::int64_t a = count(c.swap ? s.n : s.m, c.tile_a * c.cluster_a);
   const std::int64_t b = count(c.swap ? s.m : s.n, c.tile_b * c.cluster_b);
-  return {b, a * b};
+  return {c.swap ? a : b, a * b};
 }
 
 }  // namespace
@@ -59,9 +61,9 @@ bool cuda_applies(const Config& c, const CudaShape& s) {
   if (s.m < 1 || s.n < 1 || s.k < 1 || s.m > kMostRows || s.n > kMostRows) return false;
   if ((s.k + 127) / 128 < c.split_k) return false;
   if (c.sums() > 128 && s.out_bytes != 2) return false;
-  if (c.swap && s.m > c.tile_b) return false;
+  if (holds_all(c) && s.m > c.tile_b) return false;
   const Tiles tiles = tiles_of(c, s);
-  return tiles.all <= kMostTiles && (c.persistent || tiles.b <= kMostGridY);
+  return tiles.all <= kMostTiles && (c.persistent || tiles.weights <= kMostGridY);
 }
 
 std::string cuda_refusal(const Config& c, const CudaShape& s) {
@@ -76,7 +78,7 @@ std::string cuda_refusal(const Config& c, const CudaShape& s) {
   if (c.sums() > 128 && s.out_bytes != 2) {
     return fmt::format("{}-byte output: too few registers", s.out_bytes);
   }
-  if (c.swap && s.m > c.tile_b) {
+  if (holds_all(c) && s.m > c.tile_b) {
     return fmt::format("{} tokens, made for {}", s.m, c.tile_b);
   }
   if (s.m > kMostRows || s.n > kMostRows) {
@@ -85,10 +87,11 @@ std::string cuda_refusal(const Config& c, const CudaShape& s) {
   const Tiles tiles = tiles_of(c, s);
   return tiles.all > kMostTiles
              ? fmt::format("{} tiles, more than 2^30", tiles.all)
-             : fmt::format("{} tiles side by side, more than {}", tiles.b, kMostGridY);
+             : fmt::format("{} tiles of weights, more than {}", tiles.weights, kMostGridY);
 }
 
 bool cuda_in_range(const Config& c, const CudaShape& s) {
+  if (c.swap && !holds_all(c)) return s.m > 128 && s.m <= 2 * c.tile_b;
   if (c.swap) return s.m <= 64 && c.tile_b >= s.m && (c.tile_b <= 16 || c.tile_b <= 4 * s.m);
   if (s.m >= 1024 && c.tile_a * c.tile_b < 128 * 128) return false;
   if (c.persistent) return s.m >= 192;
@@ -104,15 +107,12 @@ double cuda_price(const Config& c, const CudaShape& s, const cost::GpuDevice& de
   const double in_turn = ceil_div(g.ctas, sms);
   const double at_once = std::min<double>(c.ctas, in_turn);
 
-  // Tokens that fit one tile are loaded as they are; of more, the last tile is filled up with
-  // zeros, which takes the copy engine longer than reading rows.
+  // Tokens that fit one tile are loaded as they are; of more, the last tile repeats some.
   const double tile_x = c.swap ? c.tile_b : c.tile_a, tile_w = c.swap ? c.tile_a : c.tile_b;
   const double tokens = static_cast<double>(s.m);
-  const double loaded_x = c.swap ? std::min(tile_x, tokens) : tile_x;
-  const double zero_rows = tokens > tile_x ? ceil_div(tokens, tile_x) * tile_x - tokens : 0;
+  const double loaded_x = holds_all(c) ? std::min(tile_x, tokens) : tile_x;
   const double bytes = (loaded_x + tile_w) * kBlockBytes;
-  const double pipe =
-      std::max(multiply_cycles(c, rates), bytes / rates.feed + zero_rows * rates.zero_row);
+  const double pipe = std::max(multiply_cycles(c, rates), bytes / rates.feed);
   const bool lone = c.warpgroups == 1;
   const double issue = lone ? rates.block / at_once : 0;
   const double ring = rates.latency / (c.stages * at_once);
@@ -170,9 +170,13 @@ int pick_cuda(const cost::GpuDevice& device, const CudaShape& shape,
 }
 
 bool launch_dependently(const CudaShape& s) {
-  // Measured chained and not: 3.6 us for 5.2 at 1x2048x2048, 9.3 for 9.6 at 128x4096x4096, but 24.5
-  // for 22.3 at 128x4096x14336 and 25.5 for 24.0 at 128x8192x8192.
-  return s.m <= 64 || (s.m <= 256 && s.n * s.k <= (std::int64_t{20} << 20));
+  // Time chained over time not, by M: 2048x2048 .70 at 1, .85 at 128, .91 at 256, .95 at 512;
+  // 4096x4096 .84, .99, .99, and 1.05 at 384; 28672x4096 .95, .96, and 1.10 at 192; but
+  // 4096x14336 1.01, 1.12, 1.26 and 8192x8192 .86, 1.05.
+  constexpr std::int64_t kMi = std::int64_t{1} << 20;
+  const std::int64_t weights = s.n * s.k;
+  return s.m <= 64 || (s.m <= 128 && s.k <= 4096) || (s.m <= 256 && weights <= 20 * kMi) ||
+         (s.m <= 1024 && weights <= 4 * kMi);
 }
 
 std::string to_string(const std::vector<CudaPlanned>& plan) {

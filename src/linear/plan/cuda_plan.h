@@ -20,22 +20,21 @@ struct CudaShape {
   int out_bytes = 2;
 };
 
-/// What the price is made from, beside the device table. Fitted together to the sweep of an H200
-/// (bench/results/h200-2026-11-21-sweep.json), so that the picks are right first and the prices
-/// second; a single one is no measurement.
+/// What the price is made from, beside the device table. Fitted together to a sweep of an H200, an
+/// hour before that of bench/results/h200-2026-11-21.json, so that the picks are right first and
+/// the prices second; a single one is no measurement.
 struct CudaRates {
-  double clock = 1.376e9;      // hertz, under load
+  double clock = 1.426e9;      // hertz, under load
   double macs = 4096;          // int8 multiply-adds an SM does in a cycle
   double feed = 62.3;          // bytes a cycle from L2 into one SM
   double feed_all = 7720;      // ... into all of them
-  double block = 230;          // cycles that a lone warpgroup takes for a block at least
-  double latency = 1918;       // cycles from asking for a block to having it
-  double zero_row = 1;         // cycles that a row past the end takes: it is filled with zeros
+  double block = 246;          // cycles that a lone warpgroup takes for a block at least
+  double latency = 2052;       // cycles from asking for a block to having it
   double memory_share = 0.85;  // of the datasheet's bandwidth, for large sizes
-  double start = 0.743e-6;     // seconds: launch, first block, the last stores
-  double cluster = 1.52e-6;    // more for a cluster: its launch, its barrier
-  double exchange = 0.317e-6;  // more where partial sums are traded
-  double finish = 10.4;        // cycles for each output of a math thread
+  double start = 0.901e-6;     // seconds: launch, first block, the last stores
+  double cluster = 1.433e-6;   // more for a cluster: its launch, its barrier
+  double exchange = 0.24e-6;   // more where partial sums are traded
+  double finish = 10.43;       // cycles for each output of a math thread
 };
 
 struct CudaPlanned {

@@ -21,6 +21,7 @@ struct Config {
   int ctas = 1;       // that should fit on one SM together
   bool ping_pong = false;   // each warpgroup has tiles of its own: one stores, one multiplies
   bool persistent = false;  // as many clusters as fit walk over the tiles; else one tile each
+  int issuers = 2;          // warps that start the first loads of a kernel that is not persistent
 
   /// Rows of A that one warpgroup multiplies.
   [[nodiscard]] constexpr int warpgroup_rows() const {

@@ -232,7 +232,7 @@ __global__ void __launch_bounds__(Layout<Choice::kConfig>::kThreads, Choice::kCo
     ptx::prefetch_map(&map_b);
   }
   Loader<kC> loader{p, &map_a, &map_b, shared, Walk<kC>(p)};
-  if (ptx::elected()) loader.start(warp);
+  if (warp < kC.issuers && ptx::elected()) loader.start(warp);
   __syncwarp();
   __syncthreads();
   if constexpr (L::kCluster > 1) ptx::cluster_arrive();

@@ -117,7 +117,9 @@ const char* refusal(const Config& c, const Problem& p) {
     return "more than 2^30 tiles";
   }
   if (c.sums() > 128 && size_of(p.out_type) != 2) return "32-bit output: too few registers";
-  if (!c.persistent && groups(b, c.tile_b, c.cluster_b) > 65535) return "more than 65,535 B tiles";
+  const std::int64_t along_y =
+      c.swap ? groups(a, c.tile_a, c.cluster_a) : groups(b, c.tile_b, c.cluster_b);
+  if (!c.persistent && along_y > 65535) return "more than 65,535 tiles of weights";
   return nullptr;
 }
 
@@ -155,7 +157,7 @@ cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream
   CUtensorMap map_x, map_w;
   // Rows that one load brings. With all tokens in one box it is cut to them: rows past the end
   // would be filled with zeros, which takes longer than reading them (16 rows in a box of 64 at
-  // 16x4096x4096: 22 us for 9).
+  // 16x4096x4096: 22 us for 9). For the same reason the last tile starts early (Params).
   int box_x = c.swap ? c.tile_b / c.cluster_a : c.tile_a / c.cluster_b;
   const int tile_x = c.swap ? c.tile_b : c.tile_a, tile_w = c.swap ? c.tile_a : c.tile_b;
   int arriving_x = tile_x;
@@ -175,12 +177,16 @@ cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream
   params.y_stride_elems = p.y_stride_elems;
   params.rows_a = static_cast<int>(c.swap ? p.n : p.m);
   params.rows_b = static_cast<int>(c.swap ? p.m : p.n);
+  params.last_a = std::max(0, params.rows_a - c.tile_a);
+  params.last_b = std::max(0, params.rows_b - c.tile_b);
   params.k_blocks = static_cast<int>(ceil_div(p.k, kBlockK));
   params.groups_a = static_cast<int>(groups(params.rows_a, c.tile_a, c.cluster_a));
   params.groups_b = static_cast<int>(groups(params.rows_b, c.tile_b, c.cluster_b));
   // With 1, 2, 4, 8, 16 groups x128 w256 took 444, 441, 442, 396, 418 us at 4096x8192x8192 and
-  // 1850, 1665, 1619, 1465, 1499 us at 8192x28672x4096.
-  params.raster = std::clamp(plan.raster > 0 ? plan.raster : 8, 1, params.groups_a);
+  // 1850, 1665, 1619, 1465, 1499 us at 8192x28672x4096; with 4, 16, 32 58.8, 59.4, 57.7 at
+  // 8192x2048x2048, where 32 groups are still 8 MB.
+  const int raster = p.k <= 2048 ? 32 : 8;
+  params.raster = std::clamp(plan.raster > 0 ? plan.raster : raster, 1, params.groups_a);
   params.factor = p.factor;
   params.out_type = p.out_type;
   params.dependent = dependent;
@@ -190,11 +196,13 @@ cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream
   params.store_pairs = is_16_bit && is_aligned(p.y, 4) && p.y_stride_elems % 2 == 0 && p.n % 2 == 0;
   params.store_eights =
       is_16_bit && is_aligned(p.y, 16) && p.y_stride_elems % 8 == 0 && p.n % 8 == 0;
+  const int along_x = c.swap ? params.groups_b : params.groups_a;
+  const int along_y = c.swap ? params.groups_a : params.groups_b;
   const std::int64_t clusters =
       std::min(std::int64_t{params.groups_a} * params.groups_b, std::int64_t{plan.resident});
   const dim3 grid = c.persistent ? dim3(static_cast<unsigned>(clusters * c.cluster()))
-                                 : dim3(static_cast<unsigned>(params.groups_a * c.cluster()),
-                                        static_cast<unsigned>(params.groups_b));
+                                 : dim3(static_cast<unsigned>(along_x * c.cluster()),
+                                        static_cast<unsigned>(along_y));
   Attributes attributes{};
   cudaLaunchConfig_t config = launch_config(*plan.candidate, grid, stream, attributes);
   // No attribute for clusters of one: it would change which SMs neighbouring CTAs go to, and L2

@@ -22,7 +22,10 @@ struct Params {
   int rows_a, rows_b;  // of the whole problem
   int k_blocks;
   int groups_a, groups_b;  // clusters' tiles along A and B
-  int raster;              // how many groups along A are walked before the next along B
+  // Where the last tiles start: so early that they are full, and their first rows done twice with
+  // the same bits. Rows past the end would be filled with zeros, which takes longer than reading.
+  int last_a, last_b;
+  int raster;  // how many groups along A are walked before the next along B
   float factor;
   DataType out_type, bias_type;
   bool dependent;     // launched before its producer has finished

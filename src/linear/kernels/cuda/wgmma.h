@@ -103,6 +103,22 @@ struct Wgmma<64> {
 };
 
 template <>
+struct Wgmma<80> {
+  static __device__ __forceinline__ void multiply(int (&d)[40], std::uint64_t a, std::uint64_t b,
+                                                  int accumulate) {
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.b32 p, %42, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n80k32.s32.s8.s8 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, "
+        "%17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+        "%32, %33, %34, %35, %36, %37, %38, %39}, "
+        "%40, %41, p;\n}\n"
+        : QUOIN_ACC32(d, 0), QUOIN_ACC8(d, 32)
+        : "l"(a), "l"(b), "r"(accumulate));
+  }
+};
+
+template <>
 struct Wgmma<96> {
   static __device__ __forceinline__ void multiply(int (&d)[48], std::uint64_t a, std::uint64_t b,
                                                   int accumulate) {

@@ -1,0 +1,94 @@
+"""Prints a results file of all.py as Markdown: one row a shape, and what it adds up to.
+
+    python3 bench/cuda/table.py bench/results/h200-2026-11-21.json
+"""
+import json
+import math
+import sys
+from collections import defaultdict
+
+
+def mean(values):
+    return math.exp(sum(map(math.log, values)) / len(values)) if values else float("nan")
+
+
+def dependent(m, n, k):
+    """Whether the library chains the product to its quantiser (launch_dependently in
+    src/linear/plan/cuda_plan.cpp)."""
+    return (m <= 64 or (m <= 128 and k <= 4096) or (m <= 256 and n * k <= 20 << 20) or
+            (m <= 1024 and n * k <= 4 << 20))
+
+
+def summarise(results):
+    """One dict a shape, in the order of N x K and M."""
+    shapes = defaultdict(list)
+    for row in results["rows"]:
+        shapes[(row["n"] * row["k"], row["n"], row["k"], row["m"])].append(row)
+    for (_, n, k, m), rows in sorted(shapes.items()):
+        quoin = [r for r in rows if r["ours"] and r["kernel"] != "sm80" and
+                 not r["kernel"].startswith("quantise")]
+        named = {r["kernel"]: r["cold_us"] for r in rows}
+
+        def first(prefix):
+            return min((r["cold_us"] for r in rows if r["kernel"].startswith(prefix)), default=None)
+
+        yield {"m": m, "n": n, "k": k, "wrong": sum(not r.get("right", True) for r in quoin),
+               "pick": next((r for r in quoin if r.get("pick")), None),
+               "best": min(r["cold_us"] for r in quoin), "cutlass": first("cutlass"),
+               "serving": next((r["cold_us"] for r in rows if r.get("serving")), None),
+               "triton": first("triton "),
+               "dynamic": first("quantise >" if dependent(m, n, k) else "quantise +"),
+               "fp16": named.get("fp16"), "fp8": named.get("fp8 dynamic"),
+               "dequant": named.get("int_mm dequant"), "seed": named.get("seed"),
+               "sm80": named.get("sm80")}
+
+
+def show(value):
+    return "" if value is None else f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
+def main():
+    results = json.load(open(sys.argv[1], encoding="utf-8"))
+    rows = list(summarise(results))
+    print(f"{results['device']}, driver {results['nvidia_driver']}, {results['date']}, CUDA "
+          f"{results['cuda']}, PyTorch {results['torch']}, Triton {results['triton']}, CUTLASS "
+          f"{results['cutlass']}; read {results['read_tb_s']} TB/s\n")
+    print("| M x N x K | kernel | quoin | best CUTLASS | ratio | vLLM's choice | Triton | int_mm + "
+          "pass | quantise + multiply | fp16 | fp8 with quantiser |")
+    print("|---" * 11 + "|")
+    for r in rows:
+        print(f"| {r['m']} x {r['n']} x {r['k']} | {r['pick']['kernel'] if r['pick'] else ''} | "
+              f"{show(r['pick']['cold_us'])} | {show(r['cutlass'])} | "
+              f"{r['pick']['cold_us'] / r['cutlass']:.3f} | {show(r['serving'])} | "
+              f"{show(r['triton'])} | {show(r['dequant'])} | {show(r['dynamic'])} | "
+              f"{show(r['fp16'])} | {show(r['fp8'])} |")
+    ratios = [r["pick"]["cold_us"] / r["cutlass"] for r in rows]
+    large = [q for r, q in zip(rows, ratios) if r["m"] >= 2048 and min(r["n"], r["k"]) >= 4096]
+    print(f"\nplanned over best CUTLASS: geometric mean {mean(ratios):.3f}, worst "
+          f"{max(ratios):.3f}, over 1.02 in {sum(q > 1.02 for q in ratios)} of {len(ratios)}")
+    print("planned over vLLM's choice: "
+          f"{mean([r['pick']['cold_us'] / r['serving'] for r in rows]):.3f}")
+    print(f"M >= 2048, N, K >= 4096: {mean(large):.3f}")
+    regrets = [r["pick"]["cold_us"] / r["best"] for r in rows]
+    print(f"regret of the pick: geometric mean {mean(regrets):.4f}, worst {max(regrets):.3f}")
+    print(f"results that differ from the plain kernel's: {sum(r['wrong'] for r in rows)}")
+    for name in ("fp16", "fp8", "triton", "dequant"):
+        pairs = [(r, r[name]) for r in rows if r[name]]
+        ours = [r["dynamic"] if name in ("fp16", "fp8") else r["pick"]["cold_us"]
+                for r, _ in pairs]
+        lost = [f"{r['m']}x{r['n']}x{r['k']}" for (r, t), o in zip(pairs, ours) if o >= t]
+        print(f"{name}: quoin takes {mean([o / t for o, (_, t) in zip(ours, pairs)]):.3f} of its "
+              f"time, slower in {len(lost)} of {len(pairs)} {lost}")
+    last, jumps = {}, defaultdict(list)
+    for row in results.get("every_m", []):
+        at = f"{row['n']} x {row['k']}"
+        if at in last:
+            jumps[at].append((row["pick_us"] / last[at], row["m"]))
+        last[at] = row["pick_us"]
+    for at, list_ in jumps.items():
+        print(f"N x K = {at}: largest jump from one M to the next {max(list_)[0]:.3f}, to "
+              f"{max(list_)[1]}")
+
+
+if __name__ == "__main__":
+    main()
