@@ -199,6 +199,8 @@ TEST(Torch, ConstantResultsAreSeen) {
   EXPECT_EQ(constant_of("y = torch.zeros(8, 4)\ny[:, 1:3] = x[:, 0, :2]\nreturn y"), "open");
   EXPECT_EQ(constant_of("y = torch.clamp(x, 0.0, 0.0)\nv = y.view(-1)\ny.add_(x)\nreturn v"),
             "open");
+  EXPECT_EQ(constant_of("y = torch.clamp(x, 0.0, 0.0)\nv = y.view(-1)\ny.add_(x)\nreturn v * 2"),
+            "open");
 }
 
 }  // namespace
