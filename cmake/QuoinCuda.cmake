@@ -39,6 +39,7 @@ foreach(target quoin_sm90a quoin_any_gpu)
                                                ${PROJECT_SOURCE_DIR}/include)
 endforeach()
 target_sources(quoin PRIVATE ${PROJECT_SOURCE_DIR}/src/linear/gpu_cuda.cpp
+                             ${PROJECT_SOURCE_DIR}/src/linear/gpu_device.cpp
                              $<TARGET_OBJECTS:quoin_sm90a> $<TARGET_OBJECTS:quoin_any_gpu>)
 set_target_properties(quoin PROPERTIES CUDA_ARCHITECTURES 90-real)
 target_include_directories(quoin SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS})

@@ -1,250 +1,28 @@
 // Layers on CUDA devices: what prepare and run do there. Host code alone; the kernels and their
 // launches are in kernels/cuda/ and quantize/cuda.cu, the choice among them in plan/cuda_plan.h.
 //
-// A call makes the device's primary context current and puts the caller's back, so that it works
-// on any device, from any thread, and creates no context elsewhere (cudaSetDevice back to a device
-// that the caller never used would). Everything slow, loading kernels and asking how many fit, is
-// done once for each device, at the first `prepare` or `quantize_rows` there.
-//
-// Tested by tests/cuda/api_test.cpp; bench/cuda/host_cost.cpp times a call on the host.
+// Tested by tests/cuda/api_test.cpp; bench/cuda/host_cost.cu times a call on the host.
 #include <cuda.h>
 #include <cuda_runtime.h>
 
 #include <array>
 #include <atomic>
 #include <cstdlib>
-#include <mutex>
+#include <memory>
 #include <utility>
 #include <vector>
 
 #include "linear/errors.h"
 #include "linear/gpu.h"
+#include "linear/gpu_device.h"
 #include "linear/kernels/cuda/kernels.h"
 #include "linear/kernels/cuda/sm90a_configs.h"
 #include "linear/plan/cuda_plan.h"
 #include "linear/plan/gpu_plan.h"
 #include "linear/quantize/cuda.h"
-#include "quoin/device.h"
 
 namespace quoin {
 namespace {
-
-/// An error of CUDA's, in a call that says what it was about. The caller's own checks must not find
-/// it again.
-template <class... Args>
-Error cuda_failure(cudaError_t error, fmt::format_string<Args...> what, Args&&... args) {
-  static_cast<void>(cudaGetLastError());
-  return fail(
-      error == cudaErrorMemoryAllocation ? ErrorCode::out_of_memory : ErrorCode::unavailable,
-      "{}: {} ({})", fmt::format(what, std::forward<Args>(args)...), cudaGetErrorName(error),
-      cudaGetErrorString(error));
-}
-
-/// The driver's functions that the runtime does not wrap, found at run time: quoin does not link
-/// libcuda, which only machines with a GPU have.
-struct Driver {
-  decltype(&cuDeviceGet) device_get = nullptr;
-  decltype(&cuDevicePrimaryCtxRetain) retain = nullptr;
-  decltype(&cuCtxPushCurrent) push = nullptr;
-  decltype(&cuCtxPopCurrent) pop = nullptr;
-
-  Driver() {
-    const auto find = [](const char* name, auto& function) {
-      void* found = nullptr;
-      cudaDriverEntryPointQueryResult result{};
-      const cudaError_t error =
-          cudaGetDriverEntryPointByVersion(name, &found, 12000, cudaEnableDefault, &result);
-      if (error == cudaSuccess && result == cudaDriverEntryPointSuccess) {
-        function = reinterpret_cast<std::decay_t<decltype(function)>>(found);
-      }
-    };
-    find("cuDeviceGet", device_get);
-    find("cuDevicePrimaryCtxRetain", retain);
-    find("cuCtxPushCurrent", push);
-    find("cuCtxPopCurrent", pop);
-  }
-  [[nodiscard]] bool complete() const {
-    return device_get != nullptr && retain != nullptr && push != nullptr && pop != nullptr;
-  }
-};
-
-const Driver& driver() {
-  static const Driver found;
-  return found;
-}
-
-/// One CUDA device: what it is, and once it is used, its context and the kernels' residency.
-class Device {
- public:
-  explicit Device(int index) : index_(index) {
-    cudaDeviceProp properties{};
-    error_ = cudaGetDeviceProperties(&properties, index);
-    if (error_ != cudaSuccess) return;
-    name_ = properties.name;
-    capability_ = 10 * properties.major + properties.minor;
-    memory_bytes_ = static_cast<std::int64_t>(properties.totalGlobalMem);
-    row_ = describe(properties);
-  }
-
-  [[nodiscard]] GpuInfo info() const {
-    return {index_,   name_,         capability_ / 10,      capability_ % 10,
-            row_.sms, memory_bytes_, std::string(row_.name)};
-  }
-  [[nodiscard]] int index() const { return index_; }
-  [[nodiscard]] int capability() const { return capability_; }
-  [[nodiscard]] const std::string& name() const { return name_; }
-  [[nodiscard]] const cost::GpuDevice& row() const { return row_; }
-  [[nodiscard]] CUcontext context() const { return context_; }
-  [[nodiscard]] bool runs(const GpuBackend& backend) const {
-    return error_ == cudaSuccess && capability_ >= backend.first_capability &&
-           capability_ <= backend.last_capability;
-  }
-  [[nodiscard]] bool is_hopper() const { return runs(kGpuBackends[0]); }
-
-  /// Clusters of a kernel that fit at once; after `use`.
-  [[nodiscard]] int resident(int kernel, bool is_16_bit) const {
-    return resident_[is_16_bit ? 1 : 0][static_cast<std::size_t>(kernel)];
-  }
-
-  /// Makes the device ready for calls with this width of output.
-  [[nodiscard]] Status use(bool is_16_bit);
-
- private:
-  static cost::GpuDevice describe(const cudaDeviceProp& properties) {
-    const std::string_view name = properties.name;
-    const bool hopper = properties.major == 9;
-    std::string_view like = name.find("H200") != name.npos ? "h200" : "h100-sxm";
-    if (!hopper) {
-      like = name.find("L40") != name.npos    ? "l40s"
-             : name.find("L4") != name.npos   ? "l4"
-             : name.find("4090") != name.npos ? "rtx-4090"
-             : properties.major > 9           ? "b200"
-                                              : "a100-sxm-80";
-    }
-    cost::GpuDevice row = *cost::find_gpu(like);
-    row.sms = properties.multiProcessorCount;  // a slice of a card has fewer
-    return row;
-  }
-  [[nodiscard]] cudaError_t load(bool is_16_bit);
-
-  int index_;
-  cudaError_t error_ = cudaSuccess;
-  std::string name_;
-  int capability_ = 0;
-  std::int64_t memory_bytes_ = 0;
-  cost::GpuDevice row_;
-
-  std::mutex mutex_;
-  CUcontext context_ = nullptr;
-  bool common_loaded_ = false;
-  std::array<bool, 2> loaded_{};
-  std::array<std::array<int, cuda::kKernelCount>, 2> resident_{};
-};
-
-/// The device's context is current while this lives, then the caller's again.
-class Inside {
- public:
-  explicit Inside(const Device& device)
-      : inside_(driver().push(device.context()) == CUDA_SUCCESS) {}
-  Inside(const Inside&) = delete;
-  Inside& operator=(const Inside&) = delete;
-  ~Inside() {
-    CUcontext out = nullptr;
-    if (inside_) static_cast<void>(driver().pop(&out));
-  }
-  [[nodiscard]] bool ok() const { return inside_; }
-
- private:
-  bool inside_;
-};
-
-Status Device::use(bool is_16_bit) {
-  const std::lock_guard lock(mutex_);
-  if (loaded_[is_16_bit ? 1 : 0]) return {};
-  if (context_ == nullptr) {
-    CUdevice handle{};
-    CUcontext context = nullptr;
-    if (!driver().complete() || driver().device_get(&handle, index_) != CUDA_SUCCESS ||
-        driver().retain(&context, handle) != CUDA_SUCCESS) {
-      return fail(ErrorCode::unavailable, "device {} ({}) gives no CUDA context", index_, name_);
-    }
-    context_ = context;  // kept for as long as the process lives
-  }
-  const Inside inside(*this);
-  if (!inside.ok()) {
-    return fail(ErrorCode::unavailable, "device {} ({}) has lost its context", index_, name_);
-  }
-  if (const cudaError_t error = load(is_16_bit); error != cudaSuccess) {
-    return cuda_failure(error, "loading quoin's kernels on device {} ({})", index_, name_);
-  }
-  loaded_[is_16_bit ? 1 : 0] = true;
-  return {};
-}
-
-cudaError_t Device::load(bool is_16_bit) {
-  if (!common_loaded_) {
-    if (const cudaError_t error = cuda::ready_sm80(); error != cudaSuccess) return error;
-    if (const cudaError_t error = cuda::ready_quantize(); error != cudaSuccess) return error;
-    common_loaded_ = true;
-  }
-  if (!is_hopper()) return cudaSuccess;
-  const auto candidates = cuda::sm90a_candidates();
-  for (std::size_t i = 0; i < candidates.size(); ++i) {
-    const cuda::Candidate& candidate = candidates[i];
-    if (!is_16_bit && candidate.kernel_32 == nullptr) continue;
-    int& resident = resident_[is_16_bit ? 1 : 0][i];
-    if (const cudaError_t error = cuda::ready(candidate, is_16_bit, &resident);
-        error != cudaSuccess) {
-      return error;
-    }
-  }
-  return cudaSuccess;
-}
-
-/// This machine's devices, or why there are none.
-struct Machine {
-  std::vector<std::unique_ptr<Device>> devices;
-  std::string reason;
-
-  Machine() {
-    int count = 0;
-    const cudaError_t error = cudaGetDeviceCount(&count);
-    if (error != cudaSuccess || count == 0) {
-      static_cast<void>(cudaGetLastError());
-      reason = fmt::format("no CUDA device: {}",
-                           cudaGetErrorString(error == cudaSuccess ? cudaErrorNoDevice : error));
-      return;
-    }
-    for (int i = 0; i < count; ++i) devices.push_back(std::make_unique<Device>(i));
-  }
-};
-
-/// Never destroyed: a layer may be the last thing that a process frees.
-Machine& machine() {
-  static auto* found = new Machine;
-  return *found;
-}
-
-/// The device, ready for calls.
-Result<Device*> use_device(int index, bool is_16_bit) {
-  Machine& here = machine();
-  if (here.devices.empty()) {
-    return fail(ErrorCode::unavailable, "device {} is not available: {}", index, here.reason);
-  }
-  if (index >= static_cast<int>(here.devices.size())) {
-    return fail(ErrorCode::unavailable,
-                "device {} is not available: this machine has {}, from 0 on", index,
-                here.devices.size());
-  }
-  Device* device = here.devices[static_cast<std::size_t>(index)].get();
-  if (!device->runs(kGpuBackends.back())) {
-    return fail(ErrorCode::unavailable,
-                "device {} ({}) has compute capability {}.{}; quoin needs 8.0 or later", index,
-                device->name(), device->capability() / 10, device->capability() % 10);
-  }
-  if (Status status = device->use(is_16_bit); !status) return status.error();
-  return device;
-}
 
 /// The backend for a device: the one asked for, by option or by QUOIN_BACKEND, or its fastest.
 Result<const GpuBackend*> select_gpu_backend(std::string_view name, const Device& device) {
@@ -524,49 +302,6 @@ Status quantize_on_gpu(const ConstTensor& x, const Tensor& codes, const Tensor& 
   if (error == cudaSuccess && inside.ok()) return {};
   return cuda_failure(error, "quantising {} x {} on device {}, stream {}", x.shape[0], x.shape[1],
                       options.device, options.stream);
-}
-
-std::string gpu_refusal(const GpuBackend& backend) {
-  const Machine& here = machine();
-  std::string others;
-  for (const auto& device : here.devices) {
-    if (device->runs(backend)) return {};
-    others += fmt::format("{}{} has {}.{}", others.empty() ? "" : ", ", device->name(),
-                          device->capability() / 10, device->capability() % 10);
-  }
-  if (here.devices.empty()) return here.reason;
-  return fmt::format("no device of compute capability {}.{} here: {}",
-                     backend.first_capability / 10, backend.first_capability % 10, others);
-}
-
-std::vector<GpuInfo> gpus() {
-  std::vector<GpuInfo> list;
-  for (const auto& device : machine().devices) list.push_back(device->info());
-  return list;
-}
-
-std::shared_ptr<void> copy_to_gpu(int device, const void* host, std::size_t bytes) {
-  Result<Device*> found = use_device(device, true);
-  if (!found) return nullptr;
-  const Device* on = found.value();
-  const Inside inside(*on);
-  void* memory = nullptr;
-  if (cudaMalloc(&memory, bytes == 0 ? 1 : bytes) != cudaSuccess) return nullptr;
-  std::shared_ptr<void> owned(memory, [on](void* pointer) {
-    const Inside again(*on);
-    static_cast<void>(cudaFree(pointer));
-  });
-  if (host != nullptr && cudaMemcpy(memory, host, bytes, cudaMemcpyHostToDevice) != cudaSuccess) {
-    return nullptr;
-  }
-  return owned;
-}
-
-bool copy_from_gpu(int device, void* host, const void* from, std::size_t bytes) {
-  Result<Device*> found = use_device(device, true);
-  if (!found) return false;
-  const Inside inside(*found.value());
-  return cudaMemcpy(host, from, bytes, cudaMemcpyDeviceToHost) == cudaSuccess;
 }
 
 }  // namespace quoin
