@@ -95,6 +95,18 @@ TEST(CudaPlan, GoldenPicks) {
   EXPECT_EQ(pick({2048, 4096, 4096}), "x128 w256 s4 p");
 }
 
+// Measured: time chained to the quantiser over time not (launch_dependently's comment).
+TEST(CudaPlan, ChainsToTheQuantiserWhereThatGains) {
+  for (const CudaShape& s : {CudaShape{1, 2048, 2048}, CudaShape{512, 2048, 2048},
+                             CudaShape{128, 4096, 4096}, CudaShape{128, 28672, 4096}}) {
+    EXPECT_TRUE(launch_dependently(s)) << s.m << " x " << s.n << " x " << s.k;
+  }
+  for (const CudaShape& s : {CudaShape{384, 4096, 4096}, CudaShape{192, 28672, 4096},
+                             CudaShape{128, 4096, 14336}, CudaShape{128, 8192, 8192}}) {
+    EXPECT_FALSE(launch_dependently(s)) << s.m << " x " << s.n << " x " << s.k;
+  }
+}
+
 TEST(CudaPlan, PricesBehave) {
   cost::GpuDevice half = h200();
   half.sms /= 2;
