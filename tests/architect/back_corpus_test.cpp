@@ -126,5 +126,26 @@ TEST(BackCorpus, Score) {
   EXPECT_GE(hits, 0.60 * yes_right);
 }
 
+/// The document that the project began with: the edit measured there gained 2.6 times.
+TEST(BackCorpus, Seed) {
+  const fs::path folder = fs::path(QUOIN_SHARED) / "seed";
+  if (!fs::is_directory(folder)) GTEST_SKIP() << folder << " is not there";
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const Result<Document> document = read_document(read(entry.path()));
+    ASSERT_TRUE(document.ok());
+    const Model model = model_of(document.value());
+    const cost::GpuDevice& gpu = *cost::find_gpu("h100-sxm");
+    const Verdict verdict = judge(model, gpu);
+    ASSERT_TRUE(verdict.worth);
+    EXPECT_EQ(verdict.chosen()->rule->id, "widened-int8");
+    EXPECT_NE(verdict.method.find("[N, K]"), std::string::npos) << verdict.method;
+    EXPECT_NE(verdict.method.find("int32"), std::string::npos) << verdict.method;
+    EXPECT_NE(explain(verdict, model, gpu).find("int8 alone"), std::string::npos);
+    const auto [low, high] = range_of(verdict.speedup);
+    EXPECT_LE(low, 2.6);
+    EXPECT_GE(high, 2.6);
+  }
+}
+
 }  // namespace
 }  // namespace quoin::architect

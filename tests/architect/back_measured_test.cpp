@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -69,10 +70,14 @@ TEST(BackDocuments, Score) {
     yes_right += known == "yes" && said == "yes" ? 1 : 0;
     no_right += known == "no" && said == "no" ? 1 : 0;
     times.push_back(milliseconds_of(text, gpu));
+    const std::string rule =
+        verdict.worth ? std::string(verdict.chosen()->rule->id) : std::string();
+    if (row.contains("rule")) {
+      EXPECT_EQ(rule, row.at("rule").get<std::string>()) << name;
+    }
     fmt::print("{} {:<28} {:<4} {:<3} kernel x{:<5.2f} reference x{:<5.2f} {:<10} {}\n",
                known == "open" || known == said ? ' ' : '!', name, known, said, current, reference,
-               verdict.speedup,
-               verdict.worth ? std::string(verdict.chosen()->rule->id) : std::string());
+               verdict.speedup, rule);
   }
   const double count = static_cast<double>(rows.size());
   const double error = std::exp(median(errors)) - 1;
@@ -92,6 +97,36 @@ TEST(BackDocuments, Score) {
   EXPECT_LE(median(times), 10);
   EXPECT_LE(worst, 50);
 #endif
+}
+
+/// A comment behind every line of the code blocks: other line numbers, the same program.
+std::string commented(const std::string& text) {
+  std::istringstream lines(text);
+  std::string out, line;
+  bool code = false;
+  while (std::getline(lines, line)) {
+    if (line.starts_with("```")) code = line == "```python";
+    out += line + "\n";
+    if (code) out += "  # a remark\n\n";
+  }
+  return out;
+}
+
+TEST(BackDocuments, CommentsDoNotMatter) {
+  const std::string folder = QUOIN_ARCHITECT_TESTS "/measured/";
+  const cost::GpuDevice& gpu = *cost::find_gpu("h200");
+  for (const auto& row : nlohmann::json::parse(read(folder + "h200.json"))) {
+    const std::string name = row.at("name");
+    const std::string text = read(folder + name + ".md");
+    const Result<Document> plain = read_document(text), remarked = read_document(commented(text));
+    ASSERT_TRUE(plain.ok() && remarked.ok()) << name;
+    const Verdict a = judge(model_of(plain.value()), gpu);
+    const Verdict b = judge(model_of(remarked.value()), gpu);
+    EXPECT_EQ(a.worth, b.worth) << name;
+    EXPECT_EQ(a.speedup, b.speedup) << name;
+    EXPECT_EQ(a.best, b.best) << name;
+    EXPECT_DOUBLE_EQ(a.before.value, b.before.value) << name;
+  }
 }
 
 }  // namespace
