@@ -15,8 +15,7 @@ def mean(values):
 def dependent(m, n, k):
     """Whether the library chains the product to its quantiser (launch_dependently in
     src/linear/plan/cuda_plan.cpp)."""
-    return (m <= 64 or (m <= 128 and k <= 4096) or (m <= 256 and n * k <= 20 << 20) or
-            (m <= 1024 and n * k <= 4 << 20))
+    return m <= 64 or (m <= 128 and k <= 4096) or (m <= 256 and n * k <= 20 << 20)
 
 
 def summarise(results):

@@ -173,10 +173,8 @@ bool launch_dependently(const CudaShape& s) {
   // Time chained over time not, by M: 2048x2048 .70 at 1, .85 at 128, .91 at 256, .95 at 512;
   // 4096x4096 .84, .99, .99, and 1.05 at 384; 28672x4096 .95, .96, and 1.10 at 192; but
   // 4096x14336 1.01, 1.12, 1.26 and 8192x8192 .86, 1.05.
-  constexpr std::int64_t kMi = std::int64_t{1} << 20;
-  const std::int64_t weights = s.n * s.k;
-  return s.m <= 64 || (s.m <= 128 && s.k <= 4096) || (s.m <= 256 && weights <= 20 * kMi) ||
-         (s.m <= 1024 && weights <= 4 * kMi);
+  return s.m <= 64 || (s.m <= 128 && s.k <= 4096) ||
+         (s.m <= 256 && s.n * s.k <= (std::int64_t{20} << 20));
 }
 
 std::string to_string(const std::vector<CudaPlanned>& plan) {
