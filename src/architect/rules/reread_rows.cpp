@@ -26,6 +26,7 @@ Finding reread_rows(const Case& about) {
   const Program& program = about.program();
   Repriced repriced(about);
   double row = 0;
+  bool columns = false;  // the walk is across rows: no reduction inside a tile
   for (OpId id : launches(program)) {
     const Op& op = op_at(program, id);
     const Kernel& kernel = *kernel_of(program, op);
@@ -56,6 +57,7 @@ Finding reread_rows(const Case& about) {
     const double best = moved / cost::stream_rate(about.gpu).value * 1.08 + 3e-6;
     if (best > 0.92 * was) continue;
     if (!repriced.take(id, op, best)) continue;
+    columns = kernel.reductions.empty();
     row = held;
   }
   if (repriced.none()) return Finding::refused("no kernel walks a short row twice");
@@ -65,6 +67,17 @@ Finding reread_rows(const Case& about) {
       "Each program of {} walks its row of {} more than once: {} where one pass over the bytes "
       "needs {}.",
       who, bytes_text(row), repriced.before(), repriced.after());
+  if (columns) {
+    out.text.method =
+        "Load the whole tile once, hold it in registers, and do the statistics and their use on "
+        "what is held.";
+    out.text.plan = fmt::format(
+        "In {} replace the loop over the reduced dimension by one two-dimensional load of [its "
+        "next power of two, a block of 32 to 128 neighbours], reduce the tile along its first axis "
+        "with `tl.sum` or `tl.max`, and store the result from the same tile.",
+        who);
+    return out;
+  }
   out.text.method =
       "Load the row once, hold it in registers, and do the statistics and their use on what is "
       "held.";

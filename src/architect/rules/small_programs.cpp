@@ -65,10 +65,11 @@ Finding small_programs(const Case& about) {
   Finding out = repriced.finding(Effort::edit);
   const std::string who = repriced.who();
   out.text.bottleneck = fmt::format(
-      "Each program of {} handles {:.0f} elements with {} warps, {} per thread, so starting "
+      "Each program of {} handles {:.0f} elements with {} warp{}, {} per thread, so starting "
       "programs and waiting for single loads take {} where the bytes need {}.",
-      who, lanes, warps, per_thread >= 1 ? fmt::format("{:.0f}", per_thread) : "less than one",
-      repriced.before(), repriced.after());
+      who, lanes, warps, warps == 1 ? "" : "s",
+      per_thread >= 1 ? fmt::format("{:.0f}", per_thread) : "less than one", repriced.before(),
+      repriced.after());
   out.text.method =
       "Let each program handle at least 1,024 elements with 4 warps, 8 per thread, so that loads "
       "are 16 bytes wide and several are in flight.";
