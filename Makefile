@@ -64,7 +64,7 @@ bench: build
 	bench/peers/fetch_onednn.sh $(CURDIR)/build/onednn
 	cmake --preset release -DQUOIN_ONEDNN_DIR=$(CURDIR)/build/onednn >/dev/null
 	cmake --build build --target quoin_linear peers -j $(JOBS)
-	build/quoin_bench_linear --out $(RESULT) --peer build/bench/peers/peer_onednn_distro.so build/bench/peers/peer_onednn_pypi.so
+	OMP_PROC_BIND=true build/quoin_bench_linear --out $(RESULT) --peer build/bench/peers/peer_onednn_distro.so build/bench/peers/peer_onednn_pypi.so
 
 fuzz:
 	@scripts/setup.sh test
