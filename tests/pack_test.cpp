@@ -17,6 +17,13 @@ constexpr Backend kNarrow{.name = "narrow",
                           .panel_cols = 6,
                           .round_cols = 3,
                           .k_group = 3};
+constexpr Backend kChunked{.name = "chunked",
+                           .tile_rows = 2,
+                           .tile_cols = 12,
+                           .panel_cols = 6,
+                           .round_cols = 3,
+                           .k_group = 4,
+                           .max_k_block = 48};
 constexpr Backend kShifted{.name = "shifted",
                            .tile_rows = 2,
                            .tile_cols = 8,
@@ -29,27 +36,45 @@ std::vector<Backend> layouts() {
   std::vector<Backend> all(kBackends.begin(), kBackends.end());
   all.push_back(kNarrow);
   all.push_back(kShifted);
+  all.push_back(kChunked);
   return all;
 }
 
 std::int64_t round_up(std::int64_t value, std::int64_t to) { return (value + to - 1) / to * to; }
 
-/// Where the byte of channel `c` and depth `k` lies: panels one after another, in a panel the
-/// groups of k, in a group the channels, in a channel its k.
+/// Where the byte of channel `c` and depth `k` lies: blocks one after another, in a block the
+/// chunks of K, in a chunk the panels, in a panel the groups of k, in a group the channels, in a
+/// channel its k.
 std::int64_t place_of(const Backend& b, std::int64_t n, std::int64_t depth, std::int64_t c,
                       std::int64_t k) {
-  const std::int64_t panel = c / b.panel_cols;
-  const std::int64_t cols = std::min<std::int64_t>(b.panel_cols, n - panel * b.panel_cols);
-  const std::int64_t width = round_up(cols, b.round_cols);
-  return panel * b.panel_cols * round_up(depth, b.k_group) + k / b.k_group * width * b.k_group +
-         c % b.panel_cols * b.k_group + k % b.k_group;
+  const std::int64_t chunk = chunk_of_k(b, depth);
+  const std::int64_t block = c / b.tile_cols * b.tile_cols;
+  const std::int64_t block_cols = std::min<std::int64_t>(b.tile_cols, n - block);
+  const std::int64_t from = k / chunk * chunk;
+  const std::int64_t count = round_up(std::min(chunk, depth - from), b.k_group);
+  const std::int64_t panel = (c - block) / b.panel_cols * b.panel_cols;
+  const std::int64_t cols = std::min<std::int64_t>(b.panel_cols, block_cols - panel);
+  return block * round_up(depth, b.k_group) + from * round_up(block_cols, b.round_cols) +
+         panel * count + (k - from) / b.k_group * round_up(cols, b.round_cols) * b.k_group +
+         (c - block - panel) * b.k_group + (k - from) % b.k_group;
+}
+
+TEST(Pack, ChunksOfKAreEven) {
+  EXPECT_EQ(chunk_of_k(kShifted, 5000), 5000);
+  EXPECT_EQ(chunk_of_k(kChunked, 0), 0);
+  EXPECT_EQ(chunk_of_k(kChunked, 48), 48);
+  EXPECT_EQ(chunk_of_k(kChunked, 49), 32);
+  EXPECT_EQ(chunk_of_k(kChunked, 144), 48);
+  EXPECT_EQ(chunk_of_k(kChunked, 145), 48);  // 37 rounded up
 }
 
 TEST(Pack, LayoutIsAsDescribed) {
   Rng rng(3);
   for (const Backend& b : layouts()) {
     for (const std::int64_t n : {1, 2, 5, 15, 16, 17, 47, 48, 49, 100, 130, 259}) {
-      for (const std::int64_t k : {1, 2, 3, 4, 5, 8, 17, 64}) {
+      std::vector<std::int64_t> depths = {1, 2, 3, 4, 5, 8, 17, 64};
+      if (b.max_k_block > 0) depths.push_back(b.max_k_block + 1);
+      for (const std::int64_t k : depths) {
         SCOPED_TRACE(testing::Message() << b.name << " " << n << " x " << k);
         const std::int64_t stride = k + 3;
         GuardedBlock weight((n - 1) * stride + k);
@@ -98,8 +123,8 @@ TEST(Pack, TheTableIsConsistent) {
     EXPECT_EQ(b.panel_cols % b.round_cols, 0);
     EXPECT_GE(b.k_group, 1);
     EXPECT_EQ(b.max_k_block % 16, 0);
-    if (b.max_k_block > 0) {  // a chunk of K is contiguous only where a block is one panel
-      EXPECT_EQ(b.tile_cols, b.panel_cols);
+    if (b.max_k_block > 0) {  // every chunk but the last is a whole number of groups
+      EXPECT_EQ(16 % b.k_group, 0);
     }
   }
   for (const Backend& b : kBackends) {

@@ -31,8 +31,9 @@ struct Backend {
   int k_group = 0;
   bool shift_weight = false;  // store w + 128: the unsigned side of vpdpbusd
 
-  // A block is one stream of groups of k, so that a call may take a chunk of K: at most this much,
-  // so that two chunks of weights and the rows that use them fit a second-level cache. 0: never.
+  // A long K is cut into chunks (chunk_of_k, pack.h) of at most this much, so that two chunks of a
+  // block's weights and the rows that use them fit a second-level cache. Each chunk has all of the
+  // block's panels, so a call on one chunk reads on without a gap. 0: K is never cut.
   std::int64_t max_k_block = 0;
 
   bool prefetches = false;        // the kernel honours CpuTile::prefetch,
@@ -95,6 +96,7 @@ inline constexpr std::array<Backend, 4> kBackends{{
         .panel_cols = 16,
         .round_cols = 16,
         .k_group = 2,
+        .max_k_block = 4096,
         .prefetches = true,
         .vector_bits = 256,
         .ops_per_cycle = 64,  // 2 a cycle x 16 products x 2, with a vpaddd beside each

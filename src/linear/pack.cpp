@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "linear/kernels/cpu/kernels.h"
+
 namespace quoin {
 namespace {
 
@@ -22,6 +24,20 @@ void pack_channel(const std::int8_t* weight, std::int64_t k, int k_group, bool s
   }
 }
 
+/// `cols` channels of one block, `k` deep: panel after panel.
+void pack_chunk(const Backend& backend, const std::int8_t* weight, std::int64_t stride_elems,
+                std::int64_t cols, std::int64_t k, std::uint8_t* packed) {
+  for (std::int64_t first = 0; first < cols; first += backend.panel_cols) {
+    const std::int64_t panel_cols = std::min<std::int64_t>(backend.panel_cols, cols - first);
+    const std::int64_t step = padded_cols(backend, panel_cols) * backend.k_group;
+    std::uint8_t* panel = packed + first * padded_k(backend, k);
+    for (std::int64_t c = 0; c < panel_cols; ++c) {
+      pack_channel(weight + (first + c) * stride_elems, k, backend.k_group, backend.shift_weight,
+                   step, panel + c * backend.k_group);
+    }
+  }
+}
+
 }  // namespace
 
 std::int64_t padded_k(const Backend& backend, std::int64_t k) noexcept {
@@ -32,6 +48,12 @@ std::int64_t padded_cols(const Backend& backend, std::int64_t cols) noexcept {
   return round_up(cols, backend.round_cols);
 }
 
+std::int64_t chunk_of_k(const Backend& backend, std::int64_t k) noexcept {
+  if (backend.max_k_block == 0 || k <= backend.max_k_block) return k;
+  const std::int64_t chunks = (k + backend.max_k_block - 1) / backend.max_k_block;
+  return round_up((k + chunks - 1) / chunks, kPrefetchSpan);
+}
+
 std::int64_t packed_bytes(const Backend& backend, std::int64_t n, std::int64_t k) noexcept {
   return padded_cols(backend, n) * padded_k(backend, k);
 }
@@ -40,13 +62,15 @@ void pack_weight(const Backend& backend, const std::int8_t* weight, std::int64_t
                  std::int64_t n, std::int64_t k, std::uint8_t* packed) noexcept {
   if (k == 0) return;  // however many channels of nothing
   std::memset(packed, 0, static_cast<std::size_t>(packed_bytes(backend, n, k)));
-  for (std::int64_t first = 0; first < n; first += backend.panel_cols) {
-    const std::int64_t cols = std::min<std::int64_t>(backend.panel_cols, n - first);
-    const std::int64_t step = padded_cols(backend, cols) * backend.k_group;
-    std::uint8_t* panel = packed + first * padded_k(backend, k);
-    for (std::int64_t c = 0; c < cols; ++c) {
-      pack_channel(weight + (first + c) * stride_elems, k, backend.k_group, backend.shift_weight,
-                   step, panel + c * backend.k_group);
+  const std::int64_t chunk = chunk_of_k(backend, k);
+  for (std::int64_t block = 0; block < n; block += backend.tile_cols) {
+    const std::int64_t block_cols = std::min<std::int64_t>(backend.tile_cols, n - block);
+    for (std::int64_t from = 0; from < k; from += chunk) {
+      const std::int64_t count = std::min(chunk, k - from);
+      const std::int8_t* source = weight + block * stride_elems + from;
+      std::uint8_t* target =
+          packed + block * padded_k(backend, k) + from * padded_cols(backend, block_cols);
+      pack_chunk(backend, source, stride_elems, block_cols, count, target);
     }
   }
 }

@@ -10,6 +10,10 @@ namespace quoin {
 /// K rounded up to the backend's group.
 [[nodiscard]] std::int64_t padded_k(const Backend& backend, std::int64_t k) noexcept;
 
+/// k of one kernel call: all of K, or even chunks of at most backend.max_k_block (the last one may
+/// be shorter), each a multiple of kPrefetchSpan.
+[[nodiscard]] std::int64_t chunk_of_k(const Backend& backend, std::int64_t k) noexcept;
+
 /// `cols` channels of one block rounded up to what the block holds.
 [[nodiscard]] std::int64_t padded_cols(const Backend& backend, std::int64_t cols) noexcept;
 

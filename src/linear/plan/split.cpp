@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "linear/pack.h"
+
 namespace quoin {
 namespace {
 
@@ -14,13 +16,15 @@ Split split_product(const Backend& backend, std::int64_t m, std::int64_t n,
                     std::int64_t k) noexcept {
   Split split;
   if (m <= 0 || n <= 0) return split;
-  const std::int64_t passes = ceil_div(m, kMaxRowBlock);
-  split.row_block = std::min(round_up(ceil_div(m, passes), backend.tile_rows), kMaxRowBlock);
   split.col_blocks = ceil_div(n, backend.tile_cols);
-  split.k_block = k;
-  if (backend.max_k_block > 0 && k > backend.max_k_block) {
-    split.k_block = round_up(ceil_div(k, ceil_div(k, backend.max_k_block)), kPrefetchSpan);
+  split.k_block = chunk_of_k(backend, k);
+  std::int64_t most_rows = kMaxRowBlock;
+  if (split.k_block < k) {  // each row tile's sums wait for the next chunk
+    const std::int64_t row_tiles = kMaxSums / (backend.tile_rows * backend.tile_cols);
+    most_rows = std::min(most_rows, row_tiles * backend.tile_rows);
   }
+  const std::int64_t passes = ceil_div(m, most_rows);
+  split.row_block = std::min(round_up(ceil_div(m, passes), backend.tile_rows), most_rows);
   const std::int64_t rows = std::min(m, split.row_block);
   split.calls_per_pass = split.col_blocks * ceil_div(rows, even_tile_rows(backend, rows));
   return split;
