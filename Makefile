@@ -3,7 +3,8 @@
 # make test-torch   the Python package with PyTorch, in build/venv-torch (PyPI's PyTorch: gigabytes),
 #              or in an environment of your own: make test-torch PYTHON=python3 [CUDA=ON]
 # make bench   quoin against oneDNN on this machine, into bench/results/ (about 10 minutes)
-# make fuzz    libFuzzer on the .npy reader and on documents, FUZZ_SECONDS each
+# make fuzz    libFuzzer on the .npy reader and on documents, FUZZ_SECONDS each (instrumented code
+#              is many times slower: the limit of 10 s for a document stands for about one)
 # make format  clang-format over the sources; make tidy  clang-tidy
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 600
@@ -73,7 +74,7 @@ fuzz:
 	mkdir -p build/fuzz/found
 	build/fuzz/npy_fuzz -max_total_time=$(FUZZ_SECONDS) build/fuzz/found tests/fuzz/corpus/npy
 	mkdir -p build/fuzz/found_documents
-	build/fuzz/architect_fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=2 build/fuzz/found_documents tests/fuzz/corpus/architect tests/architect/cases
+	build/fuzz/architect_fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=10 build/fuzz/found_documents tests/fuzz/corpus/architect tests/architect/cases
 
 format:
 	git ls-files '*.cpp' '*.h' | xargs clang-format -i

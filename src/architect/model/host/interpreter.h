@@ -119,6 +119,7 @@ class Interpreter {
  private:
   // 50 to 250 ns a step: a quarter of a second at the most.
   static constexpr std::int64_t kMaxSteps = 1'000'000;
+  static constexpr std::int64_t kObjectSteps = 50;  // an object with its attributes and tensors
   // A node of an index graph that is sampled counts one: some 20 us for a thousand.
   static constexpr std::int64_t kMaxKernelSteps = 4'000'000;
   static constexpr std::size_t kMaxItems = 200'000;         // of a list, or characters of a string

@@ -88,6 +88,7 @@ Val Interpreter::dict() {
 }
 
 Val Interpreter::instance(std::string layer) {
+  steps_ += kObjectSteps;
   auto* made = make<InstanceObject>();
   made->layer = std::move(layer);
   Val value{ValKind::instance};
