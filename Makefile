@@ -70,7 +70,7 @@ bench: build
 fuzz:
 	@scripts/setup.sh test
 	cmake --preset fuzz
-	cmake --build --preset fuzz -j $(JOBS)
+	cmake --build --preset fuzz --target npy_fuzz architect_fuzz -j $(JOBS)
 	mkdir -p build/fuzz/found
 	build/fuzz/npy_fuzz -max_total_time=$(FUZZ_SECONDS) build/fuzz/found tests/fuzz/corpus/npy
 	mkdir -p build/fuzz/found_documents
