@@ -591,7 +591,8 @@ STABLE_TORCH_LIBRARY(quoin, m) {
   m.def("_prepare_calls() -> int");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(quoin, CPU, m) {
+// The same functions for both: they look where their tensors are.
+static void implement(torch::stable::detail::StableLibrary& m) {
   m.impl("quantize_rows", TORCH_BOX(&quantize_rows));
   m.impl("quantize_rows.out", TORCH_BOX(&quantize_rows_out));
   m.impl("linear", TORCH_BOX(&linear));
@@ -600,14 +601,9 @@ STABLE_TORCH_LIBRARY_IMPL(quoin, CPU, m) {
   m.impl("dynamic_linear.out", TORCH_BOX(&dynamic_linear_out));
 }
 
-STABLE_TORCH_LIBRARY_IMPL(quoin, CUDA, m) {
-  m.impl("quantize_rows", TORCH_BOX(&quantize_rows));
-  m.impl("quantize_rows.out", TORCH_BOX(&quantize_rows_out));
-  m.impl("linear", TORCH_BOX(&linear));
-  m.impl("linear.out", TORCH_BOX(&linear_out));
-  m.impl("dynamic_linear", TORCH_BOX(&dynamic_linear));
-  m.impl("dynamic_linear.out", TORCH_BOX(&dynamic_linear_out));
-}
+STABLE_TORCH_LIBRARY_IMPL(quoin, CPU, m) { implement(m); }
+
+STABLE_TORCH_LIBRARY_IMPL(quoin, CUDA, m) { implement(m); }
 
 STABLE_TORCH_LIBRARY_IMPL(quoin, CompositeExplicitAutograd, m) {
   m.impl("_new_slot", TORCH_BOX(&new_slot));

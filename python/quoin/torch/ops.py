@@ -24,13 +24,6 @@ def _(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return codes, torch.empty(x.shape[:-1], dtype=torch.float32, device=x.device)
 
 
-@torch.library.register_fake("quoin::quantize_rows.out")
-def _(
-    x: torch.Tensor, *, codes: torch.Tensor, scales: torch.Tensor
-) -> None:
-    pass
-
-
 @torch.library.register_fake("quoin::linear")
 def _(
     x: torch.Tensor,
@@ -45,21 +38,6 @@ def _(
     return _fake_output(x, weight, out_dtype or torch.float16)
 
 
-@torch.library.register_fake("quoin::linear.out")
-def _(
-    x: torch.Tensor,
-    scale_x: torch.Tensor,
-    weight: torch.Tensor,
-    scale_w: torch.Tensor,
-    bias: torch.Tensor | None = None,
-    dequant_factor: float = BOTH_ABSMAX,
-    slot: torch.Tensor | None = None,
-    *,
-    out: torch.Tensor,
-) -> None:
-    pass
-
-
 @torch.library.register_fake("quoin::dynamic_linear")
 def _(
     x: torch.Tensor,
@@ -72,18 +50,8 @@ def _(
     return _fake_output(x, weight, x.dtype)
 
 
-@torch.library.register_fake("quoin::dynamic_linear.out")
-def _(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    scale_w: torch.Tensor,
-    bias: torch.Tensor | None = None,
-    dequant_factor: float = BOTH_ABSMAX,
-    slot: torch.Tensor | None = None,
-    *,
-    out: torch.Tensor,
-) -> None:
-    pass
+for _out_variant in ("quantize_rows.out", "linear.out", "dynamic_linear.out"):
+    torch.library.register_fake(f"quoin::{_out_variant}", lambda *args, **kwargs: None)
 
 
 def _fake_output(x: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
