@@ -25,7 +25,7 @@ Result<const QuoinPeer*> open_peer(const std::string& path) {
 }
 
 std::string title(const QuoinPeer& peer) {
-  return fmt::format("{} {}", peer.library, peer.version);
+  return fmt::format("{} {}", peer.name, peer.version);
 }
 
 Entrant peer_entrant(const QuoinPeer& peer, std::size_t way) {

@@ -477,7 +477,7 @@ extern "C" __attribute__((visibility("default"))) const QuoinPeer* quoin_peer() 
     return list;
   }();
   static const QuoinPeer peer = {.abi = kQuoinPeerAbi,
-                                 .library = "oneDNN",
+                                 .name = "oneDNN",
                                  .version = version.c_str(),
                                  .way_count = kWayCount,
                                  .ways = ways.data(),

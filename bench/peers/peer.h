@@ -50,7 +50,7 @@ struct QuoinPeerLayer;
 // run at a time.
 struct QuoinPeer {
   uint32_t abi;
-  const char* library;  // "oneDNN"
+  const char* name;     // "oneDNN"
   const char* version;  // asked of the library that is loaded, not of its headers
   size_t way_count;
   const QuoinPeerWay* ways;

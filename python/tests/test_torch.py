@@ -19,7 +19,7 @@ from quoin.torch import (  # noqa: E402
     quantize_,
     quantize_rows,
 )
-from torch import nn  # noqa: E402
+from torch import library, nn  # noqa: E402
 
 GPU = any(b["available"] and b["on_gpu"] for b in quoin.backends()) and torch.cuda.is_available()
 no_gpu = pytest.mark.skipif(not GPU, reason="no CUDA device that PyTorch and quoin both use")
@@ -267,13 +267,13 @@ def test_opcheck(device):
         x = torch.randn(5, 96, device=device, dtype=dtype)
         codes, scales = quantize_rows(x)
         weights = (layer.weight, layer.weight_scale, layer.bias)
-        torch.library.opcheck(ops.quantize_rows.default, (x,))
-        torch.library.opcheck(ops.quantize_rows.out, (x,), {"codes": codes, "scales": scales})
-        torch.library.opcheck(ops.linear.default, (codes, scales, *weights, dtype, 1.0))
+        library.opcheck(ops.quantize_rows.default, (x,))
+        library.opcheck(ops.quantize_rows.out, (x,), {"codes": codes, "scales": scales})
+        library.opcheck(ops.linear.default, (codes, scales, *weights, dtype, 1.0))
         out = torch.empty(5, 40, device=device, dtype=dtype)
-        torch.library.opcheck(ops.linear.out, (codes, scales, *weights, 1.0), {"out": out})
-        torch.library.opcheck(ops.dynamic_linear.default, (x, *weights, 1.0))
-        torch.library.opcheck(ops.dynamic_linear.out, (x, *weights, 1.0), {"out": out})
+        library.opcheck(ops.linear.out, (codes, scales, *weights, 1.0), {"out": out})
+        library.opcheck(ops.dynamic_linear.default, (x, *weights, 1.0))
+        library.opcheck(ops.dynamic_linear.out, (x, *weights, 1.0), {"out": out})
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 
 import torch
+from torch import library
 
 from .. import BOTH_ABSMAX
 
@@ -17,14 +18,14 @@ if not _LIBRARY.exists():
 torch.ops.load_library(str(_LIBRARY))
 
 
-@torch.library.register_fake("quoin::quantize_rows")
+@library.register_fake("quoin::quantize_rows")
 def _(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     torch._check(x.dim() >= 1, lambda: "x is a scalar; it must be [..., K]")
     codes = torch.empty(x.shape, dtype=torch.int8, device=x.device)
     return codes, torch.empty(x.shape[:-1], dtype=torch.float32, device=x.device)
 
 
-@torch.library.register_fake("quoin::linear")
+@library.register_fake("quoin::linear")
 def _(
     x: torch.Tensor,
     scale_x: torch.Tensor,
@@ -38,7 +39,7 @@ def _(
     return _fake_output(x, weight, out_dtype or torch.float16)
 
 
-@torch.library.register_fake("quoin::dynamic_linear")
+@library.register_fake("quoin::dynamic_linear")
 def _(
     x: torch.Tensor,
     weight: torch.Tensor,
@@ -51,7 +52,7 @@ def _(
 
 
 for _out_variant in ("quantize_rows.out", "linear.out", "dynamic_linear.out"):
-    torch.library.register_fake(f"quoin::{_out_variant}", lambda *args, **kwargs: None)
+    library.register_fake(f"quoin::{_out_variant}", lambda *args, **kwargs: None)
 
 
 def _fake_output(x: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

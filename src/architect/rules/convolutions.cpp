@@ -53,7 +53,7 @@ ConvolutionWays convolution_ways(const Case& about, OpId launch, OpId twin) {
   // Outputs of a strided transposed convolution are stored phase by phase, a stride apart.
   const double scattered = call.transposed && call.strides > 1 ? 1.5 : 1;
   ways.implicit = std::max(ways.operations / tensor, stream) * scattered;
-  ways.library = cost::conv_time(call, about.gpu).value;
+  ways.cudnn = cost::conv_time(call, about.gpu).value;
   ways.direct = 1e9;
   if (call.in_channels > 16) return ways;
   const double lanes = ways.operations / (kDirect * about.gpu.fp32.value);

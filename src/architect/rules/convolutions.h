@@ -8,7 +8,7 @@ namespace quoin::architect {
 struct ConvolutionWays {
   double operations = 0;
   double implicit = 0;  // seconds as an implicit GEMM in Triton, tf32
-  double library = 0;   // by cuDNN
+  double cudnn = 0;     // by the library
   double direct =
       0;  // blocked in registers on the float32 lanes, `tail` with it; 1e9: too many channels
   OpId tail =

@@ -42,11 +42,11 @@ Finding direct_convolution(const Case& about) {
     const Op& conv = op_at(about.model.reference, twin);
     if (!conv.conv || conv.conv->groups > 1) continue;
     const ConvolutionWays ways = convolution_ways(about, id, twin);
-    const double best = std::min({ways.implicit, ways.library, ways.direct});
+    const double best = std::min({ways.implicit, ways.cudnn, ways.direct});
     const double now = changed.price(id).device.value;
     if (best > 0.9 * now) continue;
     if (now > before) {
-      way = best == ways.library ? "library" : best == ways.direct ? "direct" : "implicit";
+      way = best == ways.cudnn ? "library" : best == ways.direct ? "direct" : "implicit";
       before = now;
       after = best;
       rate = ways.operations / now / 1e12;

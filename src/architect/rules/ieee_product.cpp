@@ -46,7 +46,7 @@ Finding ieee_product(const Case& about) {
                         3e-6;
     const double was = changed.price(id).device.value;
     if (best > 0.9 * was) continue;
-    changed.library(id, cost::Seconds{best}, changed.price(id).host);
+    changed.hand_to_library(id, cost::Seconds{best}, changed.price(id).host);
     products.push_back(op_name(op));
     before += was * op.count;
     after += best * op.count;

@@ -65,7 +65,7 @@ Finding slower_than_library(const Case& about) {
     if (library.device.value > 0.95 * now) continue;
     before += now;
     after += library.device.value;
-    changed.library(id, library.device, library.host);
+    changed.hand_to_library(id, library.device, library.host);
     for (const PerCallCopy& copy : copies) {
       if (copy.readers.size() == 1 && copy.readers.front() == id) changed.drop(copy.op);
     }

@@ -123,7 +123,7 @@ void Changed::add_device(OpId op, cost::Seconds time) {
   price.device = price.device + time;
 }
 
-void Changed::library(OpId op, cost::Seconds device, cost::Seconds host) {
+void Changed::hand_to_library(OpId op, cost::Seconds device, cost::Seconds host) {
   ops_[static_cast<std::size_t>(op)] = OpPrice{device, host, {}};
 }
 

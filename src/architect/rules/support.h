@@ -38,7 +38,7 @@ class Changed {
   void drop(OpId op);
   void device(OpId op, cost::Seconds time);
   void add_device(OpId op, cost::Seconds time);
-  void library(OpId op, cost::Seconds device, cost::Seconds host);
+  void hand_to_library(OpId op, cost::Seconds device, cost::Seconds host);
   void kernel(OpId op, const cost::TiledKernel& kernel);
 
   [[nodiscard]] cost::Seconds total() const;
