@@ -1,24 +1,32 @@
-"""Time per token of a Llama-shaped model on a GPU: quoin's int8 layers beside bfloat16 and int8 by
-torch._int_mm, in one run on the same weights.
+"""Time per token and memory of a Llama-shaped model on a GPU: quoin's int8 layers beside bfloat16
+and int8 by torch._int_mm.
 
     python bench/python/llama_step.py --out bench/results/<card>-<date>-llama.json
 
-Three parts, each checked against bfloat16 before it is timed: the linear layers of the decode step
-with their quantisers; the whole decode step (static cache, bfloat16 head); prefill. Every variant's
-blocks go through torch.compile(fullgraph=True), and the whole step is captured into one CUDA graph.
-Layers that share an input quantise it once. Candidates take turns; medians of the rounds.
+Times, in one run on the same weights, in three parts, each checked against bfloat16 before it is
+timed: the linear layers of the decode step with their quantisers; the whole decode step (static
+cache, bfloat16 head); prefill. Every variant's blocks go through torch.compile(fullgraph=True), and
+the whole step is captured into one CUDA graph. Layers that share an input quantise it once.
+Candidates take turns; medians of the rounds.
+
+Memory (alone with --memory-only): each variant in a process that holds nothing but its own weights.
+The model is blocks, norms and head, without an embedding.
 """
 
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import dataclasses
 import datetime
+import gc
 import json
+import multiprocessing
 import pathlib
 import statistics
 import sys
 import time
+from collections.abc import Callable, Sequence
 
 import quoin
 import torch
@@ -26,6 +34,8 @@ import torch.nn.functional as F
 from quoin.torch import Int8Linear, quantize_rows
 from torch import nn
 from tqdm import tqdm
+
+KINDS = ("bfloat16", "quoin", "int_mm")
 
 
 @dataclasses.dataclass
@@ -63,20 +73,25 @@ def torch_quantize_rows(x):
     return codes, absmax
 
 
+def quantized(linear: nn.Linear) -> Int8Linear:
+    """Int8Linear.from_float by PyTorch alone: a process for int_mm runs nothing of quoin."""
+    n, k = linear.weight.shape
+    codes, absmax = torch_quantize_rows(linear.weight)
+    layer = Int8Linear(k, n, bias=False, device="meta", dtype=torch.bfloat16)
+    layer.weight = nn.Parameter(codes, requires_grad=False)
+    layer.weight_scale = nn.Parameter((absmax / 127)[:, None], requires_grad=False)
+    return layer
+
+
 class Block(nn.Module):
     """One decoder block on rows [tokens, hidden]; `kind` says how its linear layers compute."""
 
-    def __init__(self, shape: Shape, kind: str, weights: dict[str, torch.Tensor], int8: dict):
+    def __init__(self, shape: Shape, kind: str, layers: dict[str, nn.Module]):
         super().__init__()
         self.shape, self.kind = shape, kind
         self.norm1 = nn.Parameter(torch.ones(shape.hidden, device="cuda", dtype=torch.bfloat16))
         self.norm2 = nn.Parameter(torch.ones(shape.hidden, device="cuda", dtype=torch.bfloat16))
-        for name in weights:
-            if kind == "bfloat16":
-                layer = nn.Linear(1, 1, bias=False, device="meta")
-                layer.weight = nn.Parameter(weights[name], requires_grad=False)
-            else:
-                layer = int8[name] if kind == "quoin" else IntMmLinear(int8[name])
+        for name, layer in layers.items():
             setattr(self, name, layer)
 
     def project(self, x, *names):
@@ -127,10 +142,11 @@ def rotate(x, cos, sin):
 
 
 class Model:
-    """All variants share the weights: one bfloat16 and one int8 copy."""
+    """Variants of one model. They share the weights: one bfloat16 and one int8 copy, where any of
+    `kinds` needs it."""
 
-    def __init__(self, shape: Shape, length: int):
-        self.shape, self.length = shape, length
+    def __init__(self, shape: Shape, kinds: Sequence[str]):
+        self.shape = shape
         kv = shape.kv_heads * shape.head_dim
         sizes = {
             "q": (shape.heads * shape.head_dim, shape.hidden),
@@ -141,23 +157,59 @@ class Model:
             "up": (shape.intermediate, shape.hidden),
             "down": (shape.hidden, shape.intermediate),
         }
-        self.blocks = {"bfloat16": [], "quoin": [], "int_mm": []}
+        self.blocks: dict[str, list[Block]] = {kind: [] for kind in kinds}
         for _ in tqdm(range(shape.layers), desc="weights"):
-            weights, int8 = {}, {}
+            layers: dict[str, dict[str, nn.Module]] = {kind: {} for kind in KINDS}
             for name, (n, k) in sizes.items():
-                weights[name] = torch.randn(n, k, device="cuda", dtype=torch.bfloat16) * k**-0.5
+                weight = torch.randn(n, k, device="cuda", dtype=torch.bfloat16) * k**-0.5
                 linear = nn.Linear(k, n, bias=False, device="meta", dtype=torch.bfloat16)
-                linear.weight = nn.Parameter(weights[name], requires_grad=False)
-                int8[name] = Int8Linear.from_float(linear)
+                linear.weight = nn.Parameter(weight, requires_grad=False)
+                layers["bfloat16"][name] = linear
+                if set(kinds) != {"bfloat16"}:
+                    layers["quoin"][name] = quantized(linear)
+                    layers["int_mm"][name] = IntMmLinear(layers["quoin"][name])
             for kind, blocks in self.blocks.items():
-                blocks.append(Block(shape, kind, weights, int8))
+                blocks.append(Block(shape, kind, layers[kind]))
         self.head = torch.randn(shape.vocab, shape.hidden, device="cuda", dtype=torch.bfloat16) * 0.01
         self.final_norm = torch.ones(shape.hidden, device="cuda", dtype=torch.bfloat16)
 
-    def linear_bytes(self, kind: str) -> int:
-        layer = self.blocks["bfloat16"][0]
-        count = sum(getattr(layer, n).weight.numel() for n in "q k v o gate up down".split())
-        return self.shape.layers * count * (2 if kind == "bfloat16" else 1)
+
+class WholeStep:
+    """A step's input and cache, for `tokens` rows of each of `batch` sequences: the last of `length`
+    where it is one, otherwise the first."""
+
+    def __init__(self, model: Model, batch: int, tokens: int, length: int):
+        s = model.shape
+        self.model, self.batch, self.tokens = model, batch, tokens
+        self.x = torch.randn(batch * tokens, s.hidden, device="cuda", dtype=torch.bfloat16)
+        at = 0 if tokens > 1 else length - 1
+        self.position = torch.arange(at, at + tokens, device="cuda")
+        frequency = 10_000 ** torch.linspace(0, 1, s.head_dim // 2, device="cuda")
+        angle = self.position[:, None] / frequency
+        self.cos, self.sin = angle.cos().bfloat16(), angle.sin().bfloat16()
+        self.mask = None
+        if tokens == 1:
+            self.mask = torch.ones(1, length, dtype=torch.bool, device="cuda")
+        cache = (batch, s.kv_heads, max(length, tokens), s.head_dim)
+        self.keys, self.values = (
+            [torch.randn(cache, device="cuda", dtype=torch.bfloat16) for _ in range(s.layers)]
+            for _ in range(2)
+        )
+
+    def of(self, kind: str) -> Callable[[], torch.Tensor]:
+        """Blocks, final norm, and the bfloat16 head on each sequence's last token."""
+        model, hidden = self.model, self.model.shape.hidden
+        forward = torch.compile(Block.forward, fullgraph=True)
+
+        def step() -> torch.Tensor:
+            x = self.x
+            for block, keys, values in zip(model.blocks[kind], self.keys, self.values):
+                x = forward(block, x, self.cos, self.sin, keys, values, self.position, self.mask,
+                            self.batch)
+            last = x.view(self.batch, self.tokens, hidden)[:, -1]
+            return F.linear(F.rms_norm(last, (hidden,), model.final_norm), model.head)
+
+        return step
 
 
 def captured(function, warmups: int = 3):
@@ -218,14 +270,18 @@ def relative_error(result, expected):
     return float((result.float() - expected.float()).norm() / expected.float().norm())
 
 
+def shape_of(args) -> Shape:
+    if args.tiny:
+        return Shape(256, 512, args.layers, 4, 2, 64, 1000)
+    return Shape(layers=args.layers)
+
+
 @torch.no_grad()
-def run(args) -> dict:
+def timed_rows(args) -> list[dict]:
     torch.manual_seed(0)
     torch._dynamo.config.recompile_limit = 64
-    shape = Shape(layers=args.layers)
-    if args.tiny:
-        shape = Shape(256, 512, args.layers, 4, 2, 64, 1000)
-    model = Model(shape, args.length)
+    shape = shape_of(args)
+    model = Model(shape, KINDS)
     rows: list[dict] = []
     for batch in args.batch:
         x = torch.randn(batch, shape.hidden, device="cuda", dtype=torch.bfloat16)
@@ -241,51 +297,82 @@ def run(args) -> dict:
         }
         report(rows, "linears", batch, 1, take_turns(graphs, args.seconds), errors)
         del graphs, results
-        whole_step(rows, model, batch, 1, args)
+        time_step(rows, model, batch, 1, args)
     if args.prefill:
-        whole_step(rows, model, 1, args.prefill, args)
-    return {
-        "card": torch.cuda.get_device_name(),
-        "date": datetime.date.today().isoformat(),
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda,
-        "quoin": quoin.__version__,
-        "python": sys.version.split()[0],
-        "shape": dataclasses.asdict(shape),
-        "context": args.length,
-        "linear_weight_bytes": {k: model.linear_bytes(k) for k in model.blocks},
-        "rows": rows,
-    }
+        time_step(rows, model, 1, args.prefill, args)
+    return rows
 
 
-def whole_step(rows, model, batch, tokens, args):
-    """The whole step: blocks, final norm, bfloat16 head on each sequence's last token."""
-    s = model.shape
-    ids = torch.randn(batch * tokens, s.hidden, device="cuda", dtype=torch.bfloat16)
-    at = 0 if tokens > 1 else args.length - 1
-    position = torch.arange(at, at + tokens, device="cuda")
-    angle = position[:, None] / 10_000 ** torch.linspace(0, 1, s.head_dim // 2, device="cuda")
-    cos, sin = angle.cos().bfloat16(), angle.sin().bfloat16()
-    mask = torch.ones(1, args.length, dtype=torch.bool, device="cuda") if tokens == 1 else None
-    cache = (batch, s.kv_heads, max(args.length, tokens), s.head_dim)
-    keys = [torch.randn(cache, device="cuda", dtype=torch.bfloat16) for _ in range(s.layers)]
-    values = [torch.randn(cache, device="cuda", dtype=torch.bfloat16) for _ in range(s.layers)]
+def time_step(rows, model, batch, tokens, args):
+    whole = WholeStep(model, batch, tokens, args.length)
     graphs, results = {}, {}
-    for kind, blocks in model.blocks.items():
-        forward = torch.compile(Block.forward, fullgraph=True)
-
-        def step(blocks=blocks, forward=forward):
-            x = ids
-            for block, k, v in zip(blocks, keys, values):
-                x = forward(block, x, cos, sin, k, v, position, mask, batch)
-            last = x.view(batch, tokens, s.hidden)[:, -1]
-            return F.linear(F.rms_norm(last, (s.hidden,), model.final_norm), model.head)
-
-        graphs[kind], results[kind] = captured(step)
+    for kind in model.blocks:
+        graphs[kind], results[kind] = captured(whole.of(kind))
         graphs[kind].replay()
     errors = {kind: relative_error(r, results["bfloat16"]) for kind, r in results.items()}
     report(rows, "step" if tokens == 1 else "prefill", batch, tokens,
            take_turns(graphs, args.seconds), errors)
+
+
+def memory_rows(args) -> list[dict]:
+    """Rows of `memory_of` for every variant, a fresh process each."""
+    rows = []
+    for kind in KINDS:
+        spawn = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as process:
+            rows += process.submit(memory_of, kind, args).result()
+    return rows
+
+
+@torch.no_grad()
+def memory_of(kind: str, args) -> list[dict]:
+    """What a variant takes on the device, for nothing else may run there: its weights (norms, scales
+    and head too), the cache, and the peak of PyTorch's allocator over a step and its capture, which
+    holds both; and what the process took beside that allocator since its context was there, with the
+    step's graph alive: kernels, the graph, and whatever a library allocates itself."""
+    torch.manual_seed(0)
+    torch._dynamo.config.recompile_limit = 64
+    torch.empty(1, device="cuda")  # makes the context
+    torch.cuda.empty_cache()
+    free_before, _ = torch.cuda.mem_get_info()
+    model = Model(shape_of(args), [kind])
+    weights = torch.cuda.memory_allocated()
+    rows = []
+    prefill = [(1, args.prefill)] if args.prefill else []
+    for batch, tokens in [(batch, 1) for batch in args.batch] + prefill:
+        whole = WholeStep(model, batch, tokens, args.length)
+        step = whole.of(kind)
+        step()  # compiles; quoin prepares its layers
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        graph, result = captured(step, warmups=1)
+        peak = torch.cuda.max_memory_allocated()
+        graph.replay()
+        torch.cuda.synchronize()
+        if not result.isfinite().all():
+            raise RuntimeError(f"{kind}, batch {batch}, {tokens} tokens: the result is not finite")
+        taken = free_before - torch.cuda.mem_get_info()[0]
+        row = {
+            "part": "step" if tokens == 1 else "prefill",
+            "batch": batch,
+            "tokens": tokens,
+            "variant": kind,
+            "weights_bytes": weights,
+            "cache_bytes": sum(t.nbytes for t in whole.keys + whole.values),
+            "peak_bytes": peak,
+            "beside_pytorch_bytes": taken - torch.cuda.memory_reserved(),
+        }
+        rows.append(row)
+        gib = {key: value / 2**30 for key, value in row.items() if key.endswith("_bytes")}
+        print(
+            f"{row['part']:8} batch {batch:3} tokens {tokens:5}  {kind:9} "
+            f"weights {gib['weights_bytes']:6.2f} GiB  cache {gib['cache_bytes']:5.2f}  "
+            f"peak {gib['peak_bytes']:6.2f}  beside PyTorch {gib['beside_pytorch_bytes']:5.2f}",
+            flush=True,
+        )
+        del whole, step, graph, result
+    return rows
 
 
 def host_times() -> dict[str, float]:
@@ -333,11 +420,26 @@ def main() -> None:
     parser.add_argument("--prefill", type=int, default=2048, help="tokens; 0 for none")
     parser.add_argument("--seconds", type=float, default=3, help="for each table row's round")
     parser.add_argument("--tiny", action="store_true", help="small layers, to try the script")
+    parser.add_argument("--memory-only", action="store_true", help="no times")
     parser.add_argument("--out", type=pathlib.Path, help="JSON file to write")
     args = parser.parse_args()
     if not torch.cuda.is_available():
         parser.error("PyTorch sees no CUDA device; this benchmark needs one")
-    result = {"host_us": host_times(), **run(args)}
+    result: dict = {"memory": memory_rows(args)}  # first: the card must be empty
+    if not args.memory_only:
+        result["host_us"] = host_times()
+        result["rows"] = timed_rows(args)
+    result = {
+        "card": torch.cuda.get_device_name(),
+        "date": datetime.date.today().isoformat(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "quoin": quoin.__version__,
+        "python": sys.version.split()[0],
+        "shape": dataclasses.asdict(shape_of(args)),
+        "context": args.length,
+        **result,
+    }
     if args.out:
         part = args.out.with_suffix(".part")
         part.write_text(json.dumps(result, indent=1))
