@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from .torch.layers import Int8Linear, RowwiseInt8Linear
+from .torch.layers import Int8Linear, RowwiseInt8Linear, _constant
 
 _CONFIG = "config.json"
 _SINGLE = "model.safetensors"
@@ -335,9 +335,10 @@ def _load_layer(
         return opened[files[full]].get_tensor(full).to(device)
 
     scale = tensor("weight_scale").float().reshape(-1, 1)
-    layer.weight = nn.Parameter(tensor("weight").contiguous(), requires_grad=False)
-    layer.weight_scale = nn.Parameter(scale, requires_grad=False)
-    layer.bias = old.bias  # filled with the other tensors
+    layer.weight = _constant(tensor("weight").contiguous())
+    layer.weight_scale = _constant(scale)
+    # Filled with the other tensors.
+    layer.bias = _constant(old.bias) if old.bias is not None and old.bias.is_inference() else old.bias
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, layer)
 

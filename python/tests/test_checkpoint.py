@@ -87,6 +87,14 @@ def test_round_trip(model, tmp_path, shard, device):
     assert torch.equal(other(IDS).view(torch.int16), expected.view(torch.int16))
 
 
+def test_loading_under_inference_mode(saved, model):
+    with torch.inference_mode():
+        loaded = quoin.load_compressed(saved, Tiny(), progress=False)
+        assert torch.equal(loaded(IDS).view(torch.int16), model(IDS).view(torch.int16))
+    layers = [m for m in loaded.modules() if isinstance(m, Int8Linear)]
+    assert layers and not any(p.is_inference() for layer in layers for p in layer.parameters())
+
+
 def test_folder_is_what_others_read(saved):
     tensors = safetensors_torch.load_file(saved / "model.safetensors")
     assert tensors["up.0.weight"].dtype == torch.int8

@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -227,9 +228,31 @@ def test_packs_once_and_says_so():
     assert packs() == start + 3
 
 
+@pytest.mark.parametrize("how", ["from_float", "init", "to", "rowwise"])
+def test_layers_made_under_inference_mode_are_packed_once(how):
+    x = torch.randn(3, 96, dtype=torch.float16)
+    with torch.inference_mode():
+        args = (x,)
+        if how == "init":
+            layer = Int8Linear(96, 40)
+        elif how == "rowwise":
+            layer, args = RowwiseInt8Linear(96, 40), quantize_rows(x)
+        else:
+            layer = layer_on("cpu")
+        if how == "to":
+            layer.to(torch.bfloat16)
+        assert not any(p.is_inference() for p in layer.parameters())
+        before = layer(*args)
+        start = packs()
+        assert same(layer(*args), before) and packs() == start
+        next(layer.parameters()).add_(1)  # the weight
+        assert not same(layer(*args), before) and packs() == start + 1
+
+
 def test_weights_without_a_version_are_never_kept():
     with torch.inference_mode():
-        layer = layer_on("cpu")
+        layer = copy.deepcopy(layer_on("cpu"))
+        assert layer.weight.is_inference()
         x = torch.randn(3, 96, dtype=torch.float16)
         before = layer(x)
         layer.weight.add_(1)
@@ -320,6 +343,20 @@ def test_quantizes_a_model_in_place(capsys):
     assert not capsys.readouterr().err
     with pytest.raises(ValueError, match="itself an nn.Linear"):
         quantize_(nn.Linear(8, 8))
+
+
+def test_quantizing_holds_one_float_layer_at_a_time(monkeypatch):
+    model = nn.Sequential(*(nn.Linear(8, 8) for _ in range(3)))
+    alive = [weakref.ref(layer) for layer in model]
+    counts = []
+
+    def from_float(linear, original=Int8Linear.from_float):
+        counts.append(sum(layer() is not None for layer in alive))
+        return original(linear)
+
+    monkeypatch.setattr(Int8Linear, "from_float", from_float)
+    quantize_(model, progress=False)
+    assert counts == [3, 2, 1]
 
 
 @pytest.mark.parametrize("device", DEVICES)

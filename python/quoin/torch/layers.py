@@ -46,11 +46,11 @@ class _Int8Layer(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> nn.Module:
         before = getattr(self, self._scale_name).detach()  # .data of the parameter itself is replaced
-        super()._apply(fn, recurse)
+        with torch.inference_mode(False):  # new tensors with a version, as in _constant
+            super()._apply(fn, recurse)
         after = getattr(self, self._scale_name)
         if after.dtype != before.dtype:  # .half(), .bfloat16(), .to(dtype)
-            exact = before.to(device=after.device)
-            setattr(self, self._scale_name, nn.Parameter(exact, requires_grad=False))
+            setattr(self, self._scale_name, _constant(before.to(device=after.device)))
         return self
 
 
@@ -87,7 +87,7 @@ class Int8Linear(_Int8Layer):
     @classmethod
     def from_float(cls, linear: nn.Linear) -> Int8Linear:
         """Quantises a layer's weight by the largest magnitude of each output channel. The bias is
-        shared, not copied."""
+        shared, not copied (but for one that was made under torch.inference_mode)."""
         weight = linear.weight.detach()
         if weight.dtype not in (torch.float16, torch.bfloat16, torch.float32):
             raise ValueError(
@@ -184,4 +184,9 @@ class RowwiseInt8Linear(_Int8Layer):
 
 
 def _constant(tensor: torch.Tensor) -> nn.Parameter:
-    return nn.Parameter(tensor, requires_grad=False)
+    """A parameter without gradient. What torch.inference_mode() makes has no version counter, and
+    the operators would pack it for each call: it is copied to a tensor that has one."""
+    with torch.inference_mode(False):
+        return nn.Parameter(
+            tensor.clone() if tensor.is_inference() else tensor, requires_grad=False
+        )

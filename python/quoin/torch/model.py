@@ -72,7 +72,28 @@ def quantize_(
             "the model is itself an nn.Linear, which nothing can replace in place; use "
             "quoin.torch.Int8Linear.from_float(model)"
         )
-    chosen: dict[nn.Linear, list[tuple[nn.Module, str, str]]] = {}
+    chosen, skipped = _choose(model, filter)
+    reports: list[LayerReport] = []
+    with tqdm(total=len(chosen), desc="quantising", disable=not progress) as bar:
+        while chosen:  # nothing but the model holds on to a layer: its memory is free for the next
+            linear, places = next(iter(chosen.items()))
+            del chosen[linear]
+            quantized = Int8Linear.from_float(linear)
+            reports.append(_report(places[0][2], linear, quantized))
+            for parent, child, _ in places:
+                setattr(parent, child, quantized)
+            bar.update()
+    return QuantizationReport(reports, skipped)
+
+
+_Places = dict[nn.Linear, list[tuple[nn.Module, str, str]]]  # parent, its attribute, full name
+
+
+def _choose(
+    model: nn.Module, filter: Callable[[str, nn.Linear], bool] | None
+) -> tuple[_Places, list[str]]:
+    """The layers to replace, and the names of those that stay."""
+    chosen: _Places = {}
     skipped: list[str] = []
     for name, layer in model.named_modules(remove_duplicate=False):
         if not isinstance(layer, nn.Linear):
@@ -83,14 +104,7 @@ def quantize_(
             chosen.setdefault(layer, []).append((model.get_submodule(parent), child, name))
         else:
             skipped.append(name)
-
-    reports: list[LayerReport] = []
-    for linear, places in tqdm(chosen.items(), desc="quantising", disable=not progress):
-        layer = Int8Linear.from_float(linear)
-        reports.append(_report(places[0][2], linear, layer))
-        for parent, child, _ in places:
-            setattr(parent, child, layer)
-    return QuantizationReport(reports, skipped)
+    return chosen, skipped
 
 
 @torch.no_grad()
