@@ -74,6 +74,73 @@ INSTANTIATE_TEST_SUITE_P(Each, BackRules, ::testing::Range(std::size_t{0}, rules
                            return id;
                          });
 
+/// Rows that each add 2 x 256 sums, in the way that `adds` says.
+std::string row_sums(std::string_view adds) {
+  return fmt::format(R"(# PyTorch Reference
+```python
+import torch
+import torch.nn as nn
+
+
+class Model(nn.Module):
+    def forward(self, grad, x):
+        return torch.stack([(grad * x).float().sum(0), grad.float().sum(0)])
+
+
+def get_inputs():
+    return [torch.randn(65536, 256).half(), torch.randn(65536, 256).half()]
+
+
+def get_init_inputs():
+    return []
+```
+
+# Current Triton Kernel
+```python
+import torch
+import torch.nn as nn
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def affine_grad_kernel(grad_ptr, x_ptr, out_ptr, COLS: tl.constexpr):
+    row = tl.program_id(0)
+    cols = tl.arange(0, COLS)
+    both = tl.arange(0, 2 * COLS)
+    grad = tl.load(grad_ptr + row * COLS + cols).to(tl.float32)
+    x = tl.load(x_ptr + row * COLS + cols).to(tl.float32)
+    {}
+
+
+class ModelNew(nn.Module):
+    def forward(self, grad, x):
+        rows, cols = grad.shape
+        out = torch.zeros((2, cols), device=grad.device, dtype=torch.float32)
+        affine_grad_kernel[(rows,)](grad, x, out, COLS=256, num_warps=4)
+        return out
+```
+
+# Performance
+No performance data available. Analyze code structure only.
+)",
+                     adds);
+}
+
+// Each atomic is replaced by a store of its own sums: two of them cost what one of both does.
+TEST(BackRuleContendedAtomic, TwoAtomicsCostWhatOneOfTheirSizeDoes) {
+  const Judged two =
+      judge_text(row_sums("tl.atomic_add(out_ptr + cols, grad * x)\n"
+                          "    tl.atomic_add(out_ptr + COLS + cols, grad)"));
+  const Judged one = judge_text(row_sums("tl.atomic_add(out_ptr + both, tl.cat(grad * x, grad))"));
+  for (const Judged* each : {&two, &one}) {
+    EXPECT_TRUE(each->model.not_understood.empty()) << each->model.not_understood.front().what;
+    ASSERT_TRUE(each->price("contended-atomic").finding.applies);
+  }
+  EXPECT_NEAR(two.price("contended-atomic").after.value, one.price("contended-atomic").after.value,
+              0.05 * one.price("contended-atomic").after.value);
+}
+
 TEST(BackRuleList, IdsAreUniqueAndKebabCase) {
   std::set<std::string_view> seen;
   for (const Rule& rule : rules()) {

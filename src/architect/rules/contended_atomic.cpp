@@ -35,8 +35,9 @@ Finding contended_atomic(const Case& about) {
     for (cost::TileAccess& access : alone.accesses) {
       if (access.kind != cost::TileAccess::Kind::atomic) continue;
       access.kind = cost::TileAccess::Kind::store;
-      partial += std::max(access.total.value, 4 * op.launch->programs);
-      access.total = access.distinct = cost::Bytes{partial};
+      const double bytes = std::max(access.total.value, 4 * op.launch->programs);
+      access.total = access.distinct = cost::Bytes{bytes};
+      partial += bytes;
     }
     const double was = repriced.price(id);
     const double best = cost::price(alone, about.gpu).time.value + 5e-6 +
