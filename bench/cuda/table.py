@@ -71,7 +71,7 @@ def main():
     regrets = [r["pick"]["cold_us"] / r["best"] for r in rows]
     print(f"regret of the pick: geometric mean {mean(regrets):.4f}, worst {max(regrets):.3f}")
     print(f"results that differ from the plain kernel's: {sum(r['wrong'] for r in rows)}")
-    for name in ("fp16", "fp8", "triton", "dequant"):
+    for name in ("fp16", "fp8", "triton", "dequant", "seed"):
         pairs = [(r, r[name]) for r in rows if r[name]]
         ours = [r["dynamic"] if name in ("fp16", "fp8") else r["pick"]["cold_us"]
                 for r, _ in pairs]
