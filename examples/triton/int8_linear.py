@@ -75,12 +75,13 @@ def microseconds(call, launches=50, rounds=9):
 
 
 def main():
-    from quoin.torch import fused_int8_rowwise_dequant_matmul as after
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("shapes", nargs="*", default=["128x2048x2048"], metavar="MxNxK")
+    shapes = parser.parse_args().shapes
+    from quoin.torch import fused_int8_rowwise_dequant_matmul as after  # not for the benchmark
+
     torch.manual_seed(0)
-    for shape in parser.parse_args().shapes:
+    for shape in shapes:
         m, n, k = map(int, shape.split("x"))
         x = torch.randint(-127, 128, (m, k), dtype=torch.int8, device="cuda")
         weight = torch.randint(-127, 128, (n, k), dtype=torch.int8, device="cuda")
@@ -95,8 +96,8 @@ def main():
         assert torch.equal(ours, before(*layer, enable_fp_fusion=False)), "other bits"
         times = [microseconds(lambda call=call: call(*layer)) for call in (before, after)]
         print(f"{shape}: Triton {times[0]:.1f} us, quoin {times[1]:.1f} us, "
-              f"{times[0] / times[1]:.1f}x; the same bits, but for {other} of {ours.numel()} values "
-              "that Triton's fused multiply-add rounds otherwise")
+              f"{times[0] / times[1]:.1f}x; the same bits, but for {other} of {ours.numel()} "
+              "values that Triton's fused multiply-add rounds otherwise")
 
 
 if __name__ == "__main__":
