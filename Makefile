@@ -50,9 +50,9 @@ test-tsan: test-release
 test-torch:
 ifdef PYTHON
 	cmake -G Ninja -B build/torch -DCMAKE_BUILD_TYPE=Release -DQUOIN_PYTHON=ON -DQUOIN_CUDA=$(CUDA) \
-	  -DQUOIN_CLI=OFF -DPython_EXECUTABLE=$$(command -v $(PYTHON))
+	  -DQUOIN_CLI=OFF -DQUOIN_TESTS=OFF -DPython_EXECUTABLE=$$(command -v $(PYTHON))
 	cmake --build build/torch --target quoin_python quoin_torch -j $(JOBS)
-	PYTHONPATH=build/torch/python $(PYTHON) -m pytest -p no:cacheprovider python/tests
+	PYTHONPATH=build/torch/python$${PYTHONPATH:+:$$PYTHONPATH} $(PYTHON) -m pytest -p no:cacheprovider python/tests
 else
 	@scripts/setup.sh torch
 	build/venv-torch/bin/python -m pip install --quiet --no-build-isolation \

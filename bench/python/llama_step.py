@@ -170,13 +170,14 @@ class Model:
                     layers["int_mm"][name] = IntMmLinear(layers["quoin"][name])
             for kind, blocks in self.blocks.items():
                 blocks.append(Block(shape, kind, layers[kind]))
-        self.head = torch.randn(shape.vocab, shape.hidden, device="cuda", dtype=torch.bfloat16) * 0.01
+        head = torch.randn(shape.vocab, shape.hidden, device="cuda", dtype=torch.bfloat16)
+        self.head = head.mul_(0.01)
         self.final_norm = torch.ones(shape.hidden, device="cuda", dtype=torch.bfloat16)
 
 
 class WholeStep:
-    """A step's input and cache, for `tokens` rows of each of `batch` sequences: the last of `length`
-    where it is one, otherwise the first."""
+    """A step's input and cache, for `tokens` rows of each of `batch` sequences: the last of
+    `length` where it is one, otherwise the first."""
 
     def __init__(self, model: Model, batch: int, tokens: int, length: int):
         s = model.shape
@@ -326,10 +327,10 @@ def memory_rows(args) -> list[dict]:
 
 @torch.no_grad()
 def memory_of(kind: str, args) -> list[dict]:
-    """What a variant takes on the device, for nothing else may run there: its weights (norms, scales
-    and head too), the cache, and the peak of PyTorch's allocator over a step and its capture, which
-    holds both; and what the process took beside that allocator since its context was there, with the
-    step's graph alive: kernels, the graph, and whatever a library allocates itself."""
+    """What a variant takes on a device where nothing else runs: its weights (norms, scales and head
+    too), the cache, and the peak of PyTorch's allocator over a step and its capture, which holds
+    both. Beside PyTorch: what the process took apart from that allocator since its context was
+    there, with the step's graph alive: kernels, the graph, whatever a library allocates itself."""
     torch.manual_seed(0)
     torch._dynamo.config.recompile_limit = 64
     torch.empty(1, device="cuda")  # makes the context
