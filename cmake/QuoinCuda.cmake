@@ -58,7 +58,8 @@ if(QUOIN_CUTLASS)
   foreach(part RANGE 8)  # a library each, so that they compile side by side
     add_library(quoin_cutlass_${part} OBJECT EXCLUDE_FROM_ALL
                 ${PROJECT_SOURCE_DIR}/bench/cuda/cutlass_peers.cu)
-    target_compile_definitions(quoin_cutlass_${part} PRIVATE NDEBUG CUTLASS_PART=${part})
+    target_compile_definitions(quoin_cutlass_${part} PRIVATE NDEBUG CUTLASS_ENABLE_GDC_FOR_SM90
+                                                             CUTLASS_PART=${part})
     target_compile_options(quoin_cutlass_${part} PRIVATE --expt-relaxed-constexpr)
     set_target_properties(quoin_cutlass_${part} PROPERTIES CUDA_ARCHITECTURES 90a-real
                                                            CUDA_STANDARD 20)

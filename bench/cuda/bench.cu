@@ -19,7 +19,8 @@
 // another order each round, and the median over the rounds is reported. Large products run into the
 // card's power limit, and then a kernel's clock depends on what ran before it: there each timing
 // follows 50 ms of the same kernel, and only cold is measured. Every result is first compared with
-// any_shape's, bit for bit.
+// any_shape's, bit for bit. The fastest are timed once more as dependent launches ("NAME >"): each
+// may fetch weights (CUTLASS: set itself up) before the one ahead has finished, and waits for it.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -249,7 +250,7 @@ struct Operands {
   }
 };
 
-using Call = std::function<cudaError_t(const Problem&, cudaStream_t)>;
+using Call = std::function<cudaError_t(const Problem&, cudaStream_t, bool dependent)>;
 
 struct Contender {
   std::string name;
@@ -258,10 +259,15 @@ struct Contender {
   LaunchPlan plan{};
 };
 
+/// The name of the planner's pick; empty where all are refused.
+std::string pick_name(const Shape& s) {
+  const int kernel = pick_cuda(*quoin::cost::find_gpu("h200"), {s.m, s.n, s.k});
+  return kernel < 0 ? "" : name(config_at(kernel));
+}
+
 std::vector<Contender> contenders(const Bench& bench, const Shape& s, const Problem& p, bool all) {
   std::vector<Contender> list;
-  const auto plan = plan_cuda(*quoin::cost::find_gpu("h200"), {s.m, s.n, s.k});
-  const std::string pick = name(*plan.front().config);
+  const std::string pick = pick_name(s);
   for (const Candidate& c : sm90a_candidates()) {
     if (refusal(c.config, p) != nullptr || !(all || cuda_in_range(c.config, {s.m, s.n, s.k})))
       continue;
@@ -272,21 +278,25 @@ std::vector<Contender> contenders(const Bench& bench, const Shape& s, const Prob
     if (!bench.only.empty() && std::none_of(bench.only.begin(), bench.only.end(), wanted)) continue;
     LaunchPlan plan;
     must(make_launch_plan(c, p, &plan), "plan");
-    list.push_back(
-        {name(c.config), true,
-         [plan](const Problem& q, cudaStream_t stream) { return launch(plan, q, stream); }, plan});
+    list.push_back({name(c.config), true,
+                    [plan](const Problem& q, cudaStream_t stream, bool dependent) {
+                      return launch(plan, q, stream, dependent);
+                    },
+                    plan});
     for (const int raster : bench.rasters) {
       if (!c.config.persistent || c.config.swap || s.m < 2048) continue;
       plan.raster = raster / c.config.cluster_a;
-      list.push_back(
-          {name(c.config) + " g" + std::to_string(raster), true,
-           [plan](const Problem& q, cudaStream_t stream) { return launch(plan, q, stream); },
-           plan});
+      list.push_back({name(c.config) + " g" + std::to_string(raster), true,
+                      [plan](const Problem& q, cudaStream_t stream, bool dependent) {
+                        return launch(plan, q, stream, dependent);
+                      },
+                      plan});
     }
   }
   if (bench.sm80) {
-    list.push_back({"sm80", true,
-                    [](const Problem& q, cudaStream_t stream) { return launch_sm80(q, stream); }});
+    list.push_back({"sm80", true, [](const Problem& q, cudaStream_t stream, bool) {
+                      return launch_sm80(q, stream);
+                    }});
   }
   if (bench.picked || bench.ours) return list;
   for (const Peer& peer : peers()) {
@@ -336,6 +346,27 @@ std::vector<Row> measure_dynamic(const Bench& bench, const Shape& s, const Opera
   return rows;
 }
 
+/// Cold, and hot where power does not decide, into rows of their names.
+void time_rows(const Bench& bench, const Shape& s, const Operands& operands,
+               const std::vector<const Contender*>& list, bool dependent, std::vector<Row>& rows) {
+  std::vector<Timed> timed;
+  for (const Contender* c : list) {
+    timed.push_back(bench.capture(c->name, cold_launches(s, operands.sets), [&](int i) {
+      return c->call(operands.problem(s, i % operands.sets), bench.stream, dependent);
+    }));
+    if (is_large(s)) continue;
+    timed.push_back(bench.capture(c->name, 20, [&](int) {
+      return c->call(operands.problem(s, 0), bench.stream, dependent);
+    }));
+  }
+  bench.run(timed, settle_of(s));
+  const std::size_t kinds = is_large(s) ? 1 : 2;
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    rows[i].cold = timed[kinds * i].time();
+    if (kinds == 2) rows[i].hot = timed[kinds * i + 1].time();
+  }
+}
+
 std::vector<Row> measure(const Bench& bench, const Shape& s, bool all) {
   const Operands operands(s);
   Problem reference = operands.problem(s, 0);
@@ -344,11 +375,11 @@ std::vector<Row> measure(const Bench& bench, const Shape& s, bool all) {
   must(cudaDeviceSynchronize(), "reference");
 
   std::vector<Row> rows;
-  std::vector<Timed> timed;
+  std::vector<const Contender*> runs;
   const std::vector<Contender> list = contenders(bench, s, reference, all);
   for (const Contender& c : list) {
     must(cudaMemset(operands.y, 0xA5, operands.bytes_y), "memset");
-    const cudaError_t error = c.call(operands.problem(s, 0), nullptr);
+    const cudaError_t error = c.call(operands.problem(s, 0), nullptr, false);
     if (error != cudaSuccess) {
       std::printf("  %s: %s\n", c.name.c_str(), cudaGetErrorString(error));
       static_cast<void>(cudaGetLastError());
@@ -356,29 +387,37 @@ std::vector<Row> measure(const Bench& bench, const Shape& s, bool all) {
     }
     must(cudaDeviceSynchronize(), c.name.c_str());
     rows.push_back({c.name, 0, 0, c.ours, operands.count_wrong() == 0});
-    timed.push_back(bench.capture(c.name, cold_launches(s, operands.sets), [&](int i) {
-      return c.call(operands.problem(s, i % operands.sets), bench.stream);
-    }));
-    if (is_large(s)) continue;
-    timed.push_back(bench.capture(
-        c.name, 20, [&](int) { return c.call(operands.problem(s, 0), bench.stream); }));
+    runs.push_back(&c);
   }
-  bench.run(timed, settle_of(s));
-  const std::size_t kinds = is_large(s) ? 1 : 2;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    rows[i].cold = timed[kinds * i].time();
-    if (kinds == 2) rows[i].hot = timed[kinds * i + 1].time();
-  }
+  time_rows(bench, s, operands, runs, false, rows);
   std::stable_sort(rows.begin(), rows.end(),
                    [](const Row& a, const Row& b) { return a.cold < b.cold; });
+  const auto contender_of = [&](const Row& r) {
+    return &*std::find_if(list.begin(), list.end(),
+                          [&](const Contender& c) { return c.name == r.name; });
+  };
+
+  // The fastest of each side, the pick and the serving engines' choice once more, as dependent
+  // launches.
+  std::vector<Row> chained;
+  runs.clear();
+  int left[] = {3, bench.ours ? 1 : 2};  // of others, of ours
+  const std::string pick = pick_name(s), serving = serving_pick(s.m, s.n);
+  for (const Row& r : rows) {
+    if (r.name == "sm80" || (--left[r.ours ? 1 : 0] < 0 && r.name != pick && r.name != serving)) {
+      continue;
+    }
+    runs.push_back(contender_of(r));
+    chained.push_back({r.name + " >", 0, 0, r.ours, r.right});
+  }
+  time_rows(bench, s, operands, runs, true, chained);
+
   const auto best = std::find_if(rows.begin(), rows.end(), [](const Row& r) { return r.ours; });
   if (best != rows.end() && !bench.picked && !bench.ours) {
-    const auto fastest = std::find_if(list.begin(), list.end(), [&](const Contender& c) {
-      return c.ours && c.name == best->name;
-    });
-    const std::vector<Row> dynamic = measure_dynamic(bench, s, operands, *fastest);
-    rows.insert(rows.end(), dynamic.begin(), dynamic.end());
+    const std::vector<Row> dynamic = measure_dynamic(bench, s, operands, *contender_of(*best));
+    chained.insert(chained.end(), dynamic.begin(), dynamic.end());
   }
+  rows.insert(rows.end(), chained.begin(), chained.end());
   return rows;
 }
 
@@ -404,15 +443,6 @@ double read_speed(const Bench& bench, std::int64_t bytes) {
   return static_cast<double>(bytes) / best * 1e-6;
 }
 
-/// The planner's pick among the rows, or null.
-const Row* pick_of(const Shape& s, const std::vector<Row>& rows) {
-  const int kernel = pick_cuda(*quoin::cost::find_gpu("h200"), {s.m, s.n, s.k});
-  for (const Row& r : rows) {
-    if (kernel >= 0 && r.name == name(config_at(kernel))) return &r;
-  }
-  return nullptr;
-}
-
 const Row* row_named(const std::string& name, const std::vector<Row>& rows) {
   for (const Row& r : rows) {
     if (r.name == name) return &r;
@@ -420,28 +450,40 @@ const Row* row_named(const std::string& name, const std::vector<Row>& rows) {
   return nullptr;
 }
 
-/// One line: the fastest of ours, the pick's regret, the fastest peer and their ratio, the serving
-/// engines' choice, the dynamic layer.
+/// What a call of the library does: the planner's pick, as a dependent launch where that gains.
+const Row* run_of(const Shape& s, const std::vector<Row>& rows) {
+  return row_named(
+      pick_name(s) + (launch_dependently({s.m, s.n, s.k}, Ahead::any_kernel) ? " >" : ""), rows);
+}
+
+/// One line: the fastest of ours and of the peers and their ratio, the same as dependent launches,
+/// the pick's regret, the serving engines' choice, the dynamic layer.
 void print_summary(const Shape& s, const std::vector<Row>& rows) {
-  const Row *ours = nullptr, *peer = nullptr, *dynamic = nullptr;
-  for (const Row& r : rows) {  // sorted by time, but for the dynamic rows at the end
-    if (r.name.starts_with("quantise >")) dynamic = &r;
-    if (r.name.starts_with("quantise")) continue;
-    const Row*& first = r.ours ? ours : peer;
-    if (first == nullptr) first = &r;
-  }
+  const auto fastest = [&](bool ours, bool dependent) {
+    const Row* found = nullptr;
+    for (const Row& r : rows) {
+      if (r.ours != ours || r.name.ends_with(" >") != dependent) continue;
+      if (r.name.starts_with("quantise")) continue;
+      if (found == nullptr || r.cold < found->cold) found = &r;
+    }
+    return found;
+  };
   std::printf("%lldx%lldx%lld", static_cast<long long>(s.m), static_cast<long long>(s.n),
               static_cast<long long>(s.k));
-  if (ours != nullptr) {
-    std::printf(" | %s %.2f (%.2f)", ours->name.c_str(), ours->cold, ours->hot);
+  for (const bool dependent : {false, true}) {
+    const Row *ours = fastest(true, dependent), *peer = fastest(false, dependent);
+    for (const Row* r : {ours, peer}) {
+      if (r != nullptr) std::printf(" | %s %.2f (%.2f)", r->name.c_str(), r->cold, r->hot);
+    }
+    if (ours != nullptr && peer != nullptr) std::printf(" | %.3f", ours->cold / peer->cold);
   }
-  if (peer != nullptr) std::printf(" | %s %.2f (%.2f)", peer->name.c_str(), peer->cold, peer->hot);
-  if (ours != nullptr && peer != nullptr) std::printf(" | %.3f", ours->cold / peer->cold);
-  const Row *pick = pick_of(s, rows), *serving = row_named(serving_pick(s.m, s.n), rows);
+  const Row *ours = fastest(true, false), *pick = row_named(pick_name(s), rows);
   if (ours != nullptr && pick != nullptr) std::printf(" | regret %.3f", pick->cold / ours->cold);
-  if (ours != nullptr && pick == nullptr) std::printf(" | regret ?");
-  if (ours != nullptr && serving != nullptr) std::printf(" | serving %.2f", serving->cold);
-  if (dynamic != nullptr) std::printf(" | dynamic %.2f", dynamic->cold);
+  if (const Row* r = row_named(serving_pick(s.m, s.n), rows))
+    std::printf(" | serving %.2f", r->cold);
+  for (const Row& r : rows) {
+    if (r.name.starts_with("quantise >")) std::printf(" | dynamic %.2f", r.cold);
+  }
   std::printf("\n");
 }
 
@@ -557,7 +599,7 @@ int main(int argc, char** argv) {
                      first ? "" : ",", static_cast<long long>(s.m), static_cast<long long>(s.n),
                      static_cast<long long>(s.k), r.name.c_str(), r.ours ? "true" : "false",
                      r.right ? "true" : "false", r.cold, r.hot,
-                     &r == pick_of(s, rows)             ? ", \"pick\": true"
+                     &r == run_of(s, rows)              ? ", \"pick\": true"
                      : r.name == serving_pick(s.m, s.n) ? ", \"serving\": true"
                                                         : "");
       }

@@ -2,8 +2,9 @@
 // epilogue, over 18 choices of tile, cluster and schedule, those of vLLM's static table among them.
 // Needs CUTLASS's headers (include/ and tools/util/include/; nvidia-cutlass on PyPI has them, 4.2
 // was used) and
-//   -DNDEBUG --expt-relaxed-constexpr
-// (without NDEBUG ptxas serialises wgmma and the peer looks slower than it is).
+//   -DNDEBUG -DCUTLASS_ENABLE_GDC_FOR_SM90 --expt-relaxed-constexpr
+// (without NDEBUG ptxas serialises wgmma and the peer looks slower than it is; without the second
+// its kernels cannot be launched as dependent ones).
 #include <map>
 #include <memory>
 #include <mutex>
@@ -53,7 +54,7 @@ struct Choice {
                                                       cutlass::gemm::PersistentScheduler>;
   using Gemm = cutlass::gemm::device::GemmUniversalAdapter<Kernel>;
 
-  static cudaError_t run(const quoin::cuda::Problem& p, cudaStream_t stream) {
+  static cudaError_t run(const quoin::cuda::Problem& p, cudaStream_t stream, bool dependent) {
     const int m = static_cast<int>(p.m), n = static_cast<int>(p.n), k = static_cast<int>(p.k);
     const auto stride_x =
         cutlass::make_cute_packed_stride(typename Kernel::StrideA{}, make_shape(m, k, 1));
@@ -76,7 +77,9 @@ struct Choice {
     if (gemm.initialize(arguments, nullptr, stream) != cutlass::Status::kSuccess) {
       return cudaErrorInvalidConfiguration;
     }
-    return gemm.run(stream) == cutlass::Status::kSuccess ? cudaSuccess : cudaErrorLaunchFailure;
+    return gemm.run(stream, nullptr, dependent) == cutlass::Status::kSuccess
+               ? cudaSuccess
+               : cudaErrorLaunchFailure;
   }
   static Peer peer(const char* name) {
     return {std::string("cutlass ") + name,

@@ -11,7 +11,8 @@
 struct Peer {
   std::string name;
   std::function<bool(const quoin::cuda::Problem&)> applies;
-  std::function<cudaError_t(const quoin::cuda::Problem&, cudaStream_t)> call;
+  /// `dependent`: as quoin's own launches (kernels.h).
+  std::function<cudaError_t(const quoin::cuda::Problem&, cudaStream_t, bool dependent)> call;
 };
 
 /// bench/cuda/no_peers.cu: none. bench/cuda/cutlass_peers.cu: CUTLASS, over several choices.

@@ -4,6 +4,7 @@
 //   g++ -std=c++20 -O2 -Isrc -Iinclude -DFMT_HEADER_ONLY bench/cuda/regret.cpp \
 //       src/linear/plan/cuda_plan.cpp src/cost/devices.cpp -o regret
 //   ./regret h200 bench/results/h200-2026-11-21.json
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -35,6 +36,7 @@ void read(const char* path) {
       continue;
     }
     if (std::strcmp(ours, "true") != 0 || std::strncmp(kernel, "quantise", 8) == 0) continue;
+    if (kernel[std::strlen(kernel) - 1] == '>') continue;  // as a dependent launch
     shapes[{m, n, k}][kernel] = cold;
   }
 }

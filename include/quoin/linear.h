@@ -27,6 +27,9 @@
 // synchronise nor allocate, may be captured into a CUDA graph once a layer of that device has been
 // prepared, and leave the caller's current device as it was. What the device then reports (an
 // address that is not its own) comes with the caller's next synchronisation, not with the result.
+// Where it gains, a product starts while the kernel ahead of it on the stream still runs and
+// fetches its weights (CUDA's programmatic dependent launch); it waits before it touches anything
+// else.
 #pragma once
 
 #include <cstddef>

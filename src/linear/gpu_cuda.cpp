@@ -161,7 +161,9 @@ class CudaLayer final : public GpuLayer {
     if (Status status = set_output(p, y); !status) return status;
     if (p.m == 0 || p.n == 0) return {};
     const Inside inside(device_);
-    return launched(launch(p, static_cast<cudaStream_t>(stream), false), p, inside, stream);
+    const auto on = static_cast<cudaStream_t>(stream);
+    const bool early = may_start_early() && gains_early(p, cuda::Ahead::any_kernel);
+    return launched(launch(p, on, early), p, inside, on);
   }
 
   [[nodiscard]] Status run_dynamic(const ConstTensor& x, const Tensor& y, std::byte* workspace,
@@ -179,13 +181,12 @@ class CudaLayer final : public GpuLayer {
     if (p.m == 0 || p.n == 0) return {};
     const Inside inside(device_);
     const auto on = static_cast<cudaStream_t>(stream);
-    // Either may start while the kernel before it still runs, and waits for it inside.
-    const bool early = kernel_of(p) >= 0 && cuda::launch_dependently({p.m, p.n, p.k});
+    const bool early = gains_early(p, cuda::Ahead::quantiser);
     cudaError_t error = cuda::launch_quantize(
         {x.data, codes, scales, p.m, p.k, row_stride_elems(x), p.x_stride_elems, x.type}, on,
-        early);
+        early && may_start_early());
     if (error == cudaSuccess) error = launch(p, on, early);
-    return launched(error, p, inside, stream);
+    return launched(error, p, inside, on);
   }
 
   [[nodiscard]] Result<Plan> plan(std::int64_t m) const override {
@@ -234,6 +235,26 @@ class CudaLayer final : public GpuLayer {
     return kernel;
   }
 
+  /// Whether a product gains from a launch before what is ahead on the stream has finished: it then
+  /// fetches weights at once and waits with everything else.
+  [[nodiscard]] bool gains_early(const cuda::Problem& p, cuda::Ahead ahead) const {
+    return kernel_of(p) >= 0 && cuda::launch_dependently({p.m, p.n, p.k}, ahead);
+  }
+  /// Not where what is ahead may be what writes the weights: at the layer's first launch.
+  [[nodiscard]] bool may_start_early() const {
+    return launched_before_.load(std::memory_order_relaxed);
+  }
+  void remember_launch(cudaStream_t stream) const {
+    if (launched_before_.load(std::memory_order_relaxed)) return;
+    cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;  // of the legacy stream too
+    const cudaError_t error =
+        stream == nullptr ? cudaSuccess : cudaStreamIsCapturing(stream, &capture);
+    // What is captured has not been launched yet.
+    if (error == cudaSuccess && capture == cudaStreamCaptureStatusNone) {
+      launched_before_.store(true, std::memory_order_relaxed);
+    }
+  }
+
   [[nodiscard]] cudaError_t launch(const cuda::Problem& p, cudaStream_t stream, bool early) const {
     const int kernel = kernel_of(p);
     if (kernel < 0) return cuda::launch_sm80(p, stream);
@@ -246,11 +267,14 @@ class CudaLayer final : public GpuLayer {
   }
 
   [[nodiscard]] Status launched(cudaError_t error, const cuda::Problem& p, const Inside& inside,
-                                const void* stream) const {
-    if (error == cudaSuccess && inside.ok()) return {};
+                                cudaStream_t stream) const {
+    if (error == cudaSuccess && inside.ok()) {
+      remember_launch(stream);
+      return {};
+    }
     return cuda_failure(inside.ok() ? error : cudaErrorDeviceUninitialized,
                         "launching {} x {} x {} on device {}, stream {}", p.m, p.n, p.k,
-                        device_.index(), stream);
+                        device_.index(), static_cast<const void*>(stream));
   }
 
   const Device& device_;
@@ -258,6 +282,7 @@ class CudaLayer final : public GpuLayer {
   void* copy_ = nullptr;
   std::vector<CUtensorMap> maps_;  // of the weight, one a kernel; empty: sm80's alone
   Picks picks_;
+  mutable std::atomic<bool> launched_before_ = false;
 };
 
 }  // namespace

@@ -1,8 +1,8 @@
 // Layers on a CUDA device through the public API, compared byte for byte with the same layer on the
 // CPU (which tests/linear_test.cpp holds to the oracle): types, strides and bases, any batch,
-// capture and replay, threads and streams, a device that is not the current one, refusals, no
-// allocation. Without a usable device every test is skipped, and says why. The kernels one by one:
-// check.cu.
+// capture and replay, launches that overlap, threads and streams, a device that is not the current
+// one, refusals, no allocation. Without a usable device every test is skipped, and says why. The
+// kernels one by one: check.cu.
 #include <cuda_runtime.h>
 #include <gtest/gtest.h>
 
@@ -365,6 +365,78 @@ TEST_F(Gpu, CapturedAndReplayedWithNewInputs) {
     MUST(cudaGraphDestroy(graph));
     MUST(cudaStreamDestroy(stream));
   }
+}
+
+// Products start while the kernel ahead of them still runs. Here that one is a quantiser which
+// takes long (few and long rows), and writes what the product before may still be reading.
+TEST_F(Gpu, EachProductWaitsForTheKernelAhead) {
+  constexpr std::int64_t kLong = 65536, kRows = 4;
+  constexpr int kSteps = 16;
+  const Case c({.m = kRows * kSteps, .n = 256, .k = kLong});
+  const Result<LinearLayer> layer = c.prepare(0);
+  ASSERT_TRUE(layer.ok()) << layer.error().message;
+  const std::string expected = c.expected(c.o.m, true);
+  const std::size_t room = layer->workspace_bytes(kRows);
+  const Memory workspace(room), codes(kRows * kLong), scales(kRows * 4);
+  const Tensor q = matrix(codes.at(), DataType::int8, kRows, kLong);
+  const Tensor s = vector(scales.at(), DataType::float32, kRows);
+  cudaStream_t stream = nullptr;
+  MUST(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  for (int step = 0; step < kSteps; ++step) {
+    const std::int64_t row = step * kRows;
+    const ConstTensor x =
+        matrix(static_cast<const void*>(static_cast<const float*>(c.gxf.at()) + row * kLong),
+               DataType::float32, kRows, kLong);
+    const Tensor y = matrix(static_cast<void*>(static_cast<char*>(c.gy.at()) + row * 256 * 2),
+                            DataType::float16, kRows, 256);
+    if (step % 4 == 3) {
+      ASSERT_TRUE(quantize_rows(x, q, s, {.stream = stream, .device = 0}).ok());
+      ASSERT_TRUE(layer->run({.codes = q, .scales = s}, y, {.stream = stream}).ok());
+    } else {
+      ASSERT_TRUE(layer
+                      ->run_dynamic(x, y, {static_cast<std::byte*>(workspace.at()), room},
+                                    {.stream = stream})
+                      .ok());
+    }
+  }
+  MUST(cudaStreamSynchronize(stream));
+  EXPECT_EQ(difference(c.gy.bytes(), expected), "");
+  MUST(cudaStreamDestroy(stream));
+}
+
+// A layer's first launch starts when what is ahead of it has written the weights. A queue in front
+// of them lets the device reach them after everything has been launched, and rows as long as these
+// are all being quantised when the product could start.
+TEST_F(Gpu, WeightsWrittenJustAheadAreSeen) {
+  constexpr std::int64_t kLong = 65536;
+  const Case queue({.m = 512, .n = 4096, .k = 4096});
+  const Result<LinearLayer> other = queue.prepare(0);
+  ASSERT_TRUE(other.ok());
+  Case c({.m = 48, .n = 256, .k = kLong});
+  const Case source({.m = 256, .n = 1, .k = kLong});  // its floats are the weights
+  ASSERT_TRUE(quantize_rows(source.floats(false, 256),
+                            matrix(c.w.data(), DataType::int8, 256, kLong),
+                            vector(c.scale_w.data(), DataType::float32, 256))
+                  .ok());
+  const std::string expected = c.expected(48);
+  cudaStream_t stream = nullptr;
+  MUST(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  for (int round = 0; round < 3; ++round) {
+    c.gw.poison();
+    MUST(cudaDeviceSynchronize());
+    for (int i = 0; i < 50; ++i) {
+      ASSERT_TRUE(other->run(queue.rows(true, 512), queue.y(512), {.stream = stream}).ok());
+    }
+    ASSERT_TRUE(
+        quantize_rows(source.floats(true, 256), matrix(c.gw.at(), DataType::int8, 256, kLong),
+                      vector(c.gsw.at(), DataType::float32, 256), {.stream = stream, .device = 0})
+            .ok());
+    const Result<LinearLayer> layer = c.prepare(0);
+    ASSERT_TRUE(layer.ok()) << layer.error().message;
+    ASSERT_TRUE(layer->run(c.rows(true, 48), c.y(48), {.stream = stream}).ok());
+    EXPECT_EQ(difference(c.gy.bytes(), expected), "") << round;
+  }
+  MUST(cudaStreamDestroy(stream));
 }
 
 TEST_F(Gpu, ThreadsAndStreamsShareOneLayer) {

@@ -1,4 +1,5 @@
 // The three forms of performance data: latencies in words, Nsight Compute's metrics as JSON, none.
+#include <algorithm>
 #include <cctype>
 #include <charconv>
 #include <cmath>

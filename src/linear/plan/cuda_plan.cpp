@@ -169,12 +169,20 @@ int pick_cuda(const cost::GpuDevice& device, const CudaShape& shape,
   return best;
 }
 
-bool launch_dependently(const CudaShape& s) {
-  // Time chained over time not, by M: 2048x2048 .70 at 1, .85 at 128, .91 at 256, .95 at 512;
-  // 4096x4096 .84, .99, .99, and 1.05 at 384; 28672x4096 .95, .96, and 1.10 at 192; but
-  // 4096x14336 1.01, 1.12, 1.26 and 8192x8192 .86, 1.05.
-  return s.m <= 64 || (s.m <= 128 && s.k <= 4096) ||
-         (s.m <= 256 && s.n * s.k <= (std::int64_t{20} << 20));
+bool launch_dependently(const CudaShape& s, Ahead ahead) {
+  const std::int64_t weight_bytes = s.n * s.k;
+  if (ahead == Ahead::quantiser) {
+    // Time chained over time not, by M: 2048x2048 .70 at 1, .85 at 128, .91 at 256, .95 at 512;
+    // 4096x4096 .84, .99, .99, and 1.05 at 384; 28672x4096 .95, .96, and 1.10 at 192; but
+    // 4096x14336 1.01, 1.12, 1.26 and 8192x8192 .86, 1.05.
+    return s.m <= 64 || (s.m <= 128 && s.k <= 4096) ||
+           (s.m <= 256 && weight_bytes <= (std::int64_t{20} << 20));
+  }
+  // Product after product: 2048x2048 .60 at 1, .84 at 128, .97 at 256, 1.00 at 384; 4096x4096 .81
+  // at 1, .92 at 64, 1.05 at 96; 28672x4096 .95, .99; 8192x8192 .92, .95; but 4096x14336 1.04 at 1,
+  // 1.07 at 32, .94 at 64.
+  if (weight_bytes <= (std::int64_t{8} << 20)) return s.m <= 256;
+  return s.m <= 64 && (s.k <= 8192 || s.m > 32);
 }
 
 std::string to_string(const std::vector<CudaPlanned>& plan) {

@@ -72,9 +72,13 @@ struct CudaPlanned {
 [[nodiscard]] int pick_cuda(const cost::GpuDevice& device, const CudaShape& shape,
                             const CudaRates& rates = {}) noexcept;
 
-/// Whether the product gains from starting while its quantiser still runs (programmatic dependent
-/// launch). It loses where early CTAs would end up on other SMs than L2 serves best.
-[[nodiscard]] bool launch_dependently(const CudaShape& shape);
+/// What a product finds ahead of it on its stream: its own quantiser, which lets it start at once,
+/// or any kernel, which may let it start when it ends.
+enum class Ahead { quantiser, any_kernel };
+
+/// Whether the product gains from starting before what is ahead has finished (programmatic
+/// dependent launch). It loses where early CTAs end up on other SMs than L2 serves best.
+[[nodiscard]] bool launch_dependently(const CudaShape& shape, Ahead ahead);
 
 /// "x64 w64 s12            4.5 us" a line, refusals with their reason.
 [[nodiscard]] std::string to_string(const std::vector<CudaPlanned>& plan);

@@ -184,8 +184,10 @@ cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream
   params.groups_b = static_cast<int>(groups(params.rows_b, c.tile_b, c.cluster_b));
   // With 1, 2, 4, 8, 16 groups x128 w256 took 444, 441, 442, 396, 418 us at 4096x8192x8192 and
   // 1850, 1665, 1619, 1465, 1499 us at 8192x28672x4096; with 4, 16, 32 58.8, 59.4, 57.7 at
-  // 8192x2048x2048, where 32 groups are still 8 MB.
-  const int raster = p.k <= 2048 ? 32 : 8;
+  // 8192x2048x2048, where 32 groups are still 8 MB. Weights larger than L2 are better not read
+  // often: x128 w192 took 1394, 1366, 1356, 1451 us with 8, 16, 32, 64 at 8192x28672x4096.
+  const bool is_tall = p.k <= 2048 || p.n * p.k > (std::int64_t{96} << 20);
+  const int raster = is_tall ? 32 : 8;
   params.raster = std::clamp(plan.raster > 0 ? plan.raster : raster, 1, params.groups_a);
   params.factor = p.factor;
   params.out_type = p.out_type;
