@@ -16,6 +16,7 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -241,6 +242,7 @@ quoin::RunOptions options_for(int device) {
   quoin::RunOptions options;
   options.device = device;
   options.stream = current_stream(device);
+  options.overlap = false;  // a copy into the weight may be what is ahead on the stream
   if (device == quoin::kCpu) options.threads = static_cast<int>(torch::stable::get_num_threads());
   return options;
 }
@@ -254,13 +256,29 @@ Result call_aten(const char* op, const Tensor& self) {
   return torch::stable::detail::to<Result>(stack[0]);
 }
 
+/// What can be told of a tensor without reading it: another one with the same memory may be of
+/// another shape or type, and then needs its own checks.
+struct Seen {
+  const void* data = nullptr;
+  ScalarType type = ScalarType::Undefined;
+  std::int64_t rank = 0;
+  std::array<std::int64_t, 2> shape{}, strides{};
+  bool operator==(const Seen&) const = default;
+
+  static Seen of(const Tensor& t) {
+    Seen seen{t.const_data_ptr(), t.scalar_type(), t.dim(), {}, {}};
+    for (std::int64_t i = 0; i < std::min<std::int64_t>(seen.rank, 2); ++i) {
+      seen.shape[static_cast<std::size_t>(i)] = t.size(i);
+      seen.strides[static_cast<std::size_t>(i)] = t.stride(i);
+    }
+    return seen;
+  }
+};
+
 /// What a layer was made from. Where memory was copied the versions count as well.
 struct Origin {
-  const void* weight = nullptr;
-  const void* scale_w = nullptr;
-  const void* bias = nullptr;
-  std::int64_t n = 0, k = 0, stride = 0;
-  DataType bias_type = DataType::float32, out_type = DataType::float16;
+  Seen weight, scale_w, bias;
+  DataType out_type = DataType::float16;
   double factor = 0;
   int device = quoin::kCpu;
   bool operator==(const Origin&) const = default;
@@ -270,9 +288,10 @@ struct OriginHash {
   std::size_t operator()(const Origin& o) const {
     std::size_t hash = 0;
     for (const std::size_t part :
-         {reinterpret_cast<std::size_t>(o.weight), reinterpret_cast<std::size_t>(o.scale_w),
-          reinterpret_cast<std::size_t>(o.bias), static_cast<std::size_t>(o.n),
-          static_cast<std::size_t>(o.k), static_cast<std::size_t>(o.out_type)}) {
+         {reinterpret_cast<std::size_t>(o.weight.data),
+          reinterpret_cast<std::size_t>(o.scale_w.data), reinterpret_cast<std::size_t>(o.bias.data),
+          static_cast<std::size_t>(o.weight.shape[0]), static_cast<std::size_t>(o.weight.shape[1]),
+          static_cast<std::size_t>(o.out_type)}) {
       hash = (hash ^ part) * 0x9E3779B97F4A7C15U;
       hash ^= hash >> 29;
     }
@@ -287,22 +306,8 @@ struct Weights {
   const std::optional<Tensor>& bias;
 
   [[nodiscard]] Origin origin(DataType out_type, double factor) const {
-    Origin o;
-    o.weight = weight.const_data_ptr();
-    o.scale_w = scale_w.const_data_ptr();
-    if (bias) {
-      o.bias = bias->const_data_ptr();
-      o.bias_type = type_of("bias", bias->scalar_type());
-    }
-    if (weight.dim() == 2) {
-      o.n = weight.size(0);
-      o.k = weight.size(1);
-      o.stride = weight.stride(0);
-    }
-    o.out_type = out_type;
-    o.factor = factor;
-    o.device = device_of(weight);
-    return o;
+    return {Seen::of(weight), Seen::of(scale_w), bias ? Seen::of(*bias) : Seen{}, out_type,
+            factor,           device_of(weight)};
   }
 
   [[nodiscard]] LinearLayer prepare(const Origin& o) const {

@@ -29,7 +29,7 @@
 // address that is not its own) comes with the caller's next synchronisation, not with the result.
 // Where it gains, a product starts while the kernel ahead of it on the stream still runs and
 // fetches its weights (CUDA's programmatic dependent launch); it waits before it touches anything
-// else.
+// else. `RunOptions::overlap` turns that off.
 #pragma once
 
 #include <cstddef>
@@ -66,6 +66,11 @@ struct RunOptions {
   /// too, and nothing that a capture allows tells); null is the legacy default stream. The CPU
   /// takes none.
   void* stream = nullptr;
+
+  /// GPU: whether a product may fetch its weights before the kernel ahead of it on the stream has
+  /// finished, where that gains. A layer's first launch never does. To be set to false where that
+  /// kernel may write the weights.
+  bool overlap = true;
 
   /// For `quantize_rows` alone: where its pointers point. A layer knows its own device.
   int device = kCpu;

@@ -228,6 +228,30 @@ def test_packs_once_and_says_so():
     assert packs() == start + 3
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_other_views_of_packed_memory_are_checked_again(device):
+    slot = torch.tensor(ops._new_slot())
+    base = torch.randint(-127, 128, (40, 192), dtype=torch.int8, device=device)
+    weight, scale, bias = base[:, :96], torch.rand(80, device=device)[:40], torch.rand(40, device=device)
+    codes, scales = quantize_rows(torch.randn(3, 96, dtype=torch.float16, device=device))
+
+    def run(w, s, b):
+        return ops.linear(codes, scales, w, s, b, None, 6.2e-5, slot)
+
+    expected = run(weight, scale, bias)
+    for bad in [
+        (base[:, ::2], scale, bias),
+        (weight.view(torch.uint8), scale, bias),
+        (weight, scale[:39], bias),
+        (weight, torch.as_strided(scale, (40,), (2,)), bias),
+        (weight, scale.view(torch.int32), bias),
+        (weight, scale, bias[:39]),
+    ]:
+        with pytest.raises(RuntimeError):
+            run(*bad)
+    assert same(run(weight, scale, bias), expected)
+
+
 @pytest.mark.parametrize("how", ["from_float", "init", "to", "rowwise"])
 def test_layers_made_under_inference_mode_are_packed_once(how):
     x = torch.randn(3, 96, dtype=torch.float16)

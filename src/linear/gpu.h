@@ -25,9 +25,11 @@ class GpuLayer {
   GpuLayer& operator=(const GpuLayer&) = delete;
   virtual ~GpuLayer() = default;
 
-  [[nodiscard]] virtual Status run(const QuantizedRows& x, const Tensor& y, void* stream) const = 0;
+  [[nodiscard]] virtual Status run(const QuantizedRows& x, const Tensor& y,
+                                   const RunOptions& options) const = 0;
   [[nodiscard]] virtual Status run_dynamic(const ConstTensor& x, const Tensor& y,
-                                           std::byte* workspace, void* stream) const = 0;
+                                           std::byte* workspace,
+                                           const RunOptions& options) const = 0;
   [[nodiscard]] virtual Result<Plan> plan(std::int64_t m) const = 0;
 
   std::string_view backend;

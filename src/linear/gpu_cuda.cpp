@@ -149,7 +149,8 @@ class CudaLayer final : public GpuLayer {
     return {};
   }
 
-  [[nodiscard]] Status run(const QuantizedRows& x, const Tensor& y, void* stream) const override {
+  [[nodiscard]] Status run(const QuantizedRows& x, const Tensor& y,
+                           const RunOptions& options) const override {
     cuda::Problem p = problem_;
     p.x = static_cast<const std::int8_t*>(x.codes.data);
     p.x_stride_elems = row_stride_elems(x.codes);
@@ -161,13 +162,13 @@ class CudaLayer final : public GpuLayer {
     if (Status status = set_output(p, y); !status) return status;
     if (p.m == 0 || p.n == 0) return {};
     const Inside inside(device_);
-    const auto on = static_cast<cudaStream_t>(stream);
-    const bool early = may_start_early() && gains_early(p, cuda::Ahead::any_kernel);
+    const auto on = static_cast<cudaStream_t>(options.stream);
+    const bool early = may_start_early(options) && gains_early(p, cuda::Ahead::any_kernel);
     return launched(launch(p, on, early), p, inside, on);
   }
 
   [[nodiscard]] Status run_dynamic(const ConstTensor& x, const Tensor& y, std::byte* workspace,
-                                   void* stream) const override {
+                                   const RunOptions& options) const override {
     const auto align = -reinterpret_cast<std::uintptr_t>(workspace) % GpuWorkspace::kAlign;
     cuda::Problem p = problem_;
     p.m = x.shape[0];
@@ -180,11 +181,11 @@ class CudaLayer final : public GpuLayer {
     if (Status status = set_output(p, y); !status) return status;
     if (p.m == 0 || p.n == 0) return {};
     const Inside inside(device_);
-    const auto on = static_cast<cudaStream_t>(stream);
+    const auto on = static_cast<cudaStream_t>(options.stream);
     const bool early = gains_early(p, cuda::Ahead::quantiser);
     cudaError_t error = cuda::launch_quantize(
         {x.data, codes, scales, p.m, p.k, row_stride_elems(x), p.x_stride_elems, x.type}, on,
-        early && may_start_early());
+        early && may_start_early(options));
     if (error == cudaSuccess) error = launch(p, on, early);
     return launched(error, p, inside, on);
   }
@@ -240,9 +241,10 @@ class CudaLayer final : public GpuLayer {
   [[nodiscard]] bool gains_early(const cuda::Problem& p, cuda::Ahead ahead) const {
     return kernel_of(p) >= 0 && cuda::launch_dependently({p.m, p.n, p.k}, ahead);
   }
-  /// Not where what is ahead may be what writes the weights: at the layer's first launch.
-  [[nodiscard]] bool may_start_early() const {
-    return launched_before_.load(std::memory_order_relaxed);
+  /// Not where what is ahead may be what writes the weights, as at the layer's first launch. (After
+  /// a quantiser that has not started early itself a product may.)
+  [[nodiscard]] bool may_start_early(const RunOptions& options) const {
+    return options.overlap && launched_before_.load(std::memory_order_relaxed);
   }
   void remember_launch(cudaStream_t stream) const {
     if (launched_before_.load(std::memory_order_relaxed)) return;

@@ -277,7 +277,7 @@ Status LinearLayer::run(const QuantizedRows& x, const Tensor& y,
     if (!prepared_) return moved_from();
     const PreparedLayer& layer = *prepared_;
     if (Status s = check_run(layer, x, y, options); !s) return s;
-    if (layer.gpu) return layer.gpu->run(x, y, options.stream);
+    if (layer.gpu) return layer.gpu->run(x, y, options);
     Product product;
     product.x = static_cast<const std::int8_t*>(x.codes.data);
     product.x_stride_elems = row_stride_elems(x.codes);
@@ -297,7 +297,7 @@ Status LinearLayer::run_dynamic(const ConstTensor& x, const Tensor& y,
     if (!prepared_) return moved_from();
     const PreparedLayer& layer = *prepared_;
     if (Status s = check_dynamic(layer, x, y, workspace, options); !s) return s;
-    if (layer.gpu) return layer.gpu->run_dynamic(x, y, workspace.data(), options.stream);
+    if (layer.gpu) return layer.gpu->run_dynamic(x, y, workspace.data(), options);
     const std::int64_t m = x.shape[0];
     const std::int64_t stride = Workspace::codes_stride(layer.k);
     const auto start = reinterpret_cast<std::uintptr_t>(workspace.data());
