@@ -35,7 +35,7 @@ def series_of(rows):
 
         if row.get("pick"):
             lowest("quoin, planned")
-        if name.startswith("cutlass"):
+        if name.startswith("cutlass") and not name.endswith(" >"):
             lowest("CUTLASS, best of 18")
         if row.get("serving"):
             lowest("CUTLASS, vLLM's static choice")

@@ -97,7 +97,7 @@ TEST(CudaPlan, GoldenPicks) {
 
 // Measured: time of dependent launches over time of others (launch_dependently's comment).
 TEST(CudaPlan, LaunchesEarlyWhereThatGains) {
-  for (const CudaShape& s : {CudaShape{1, 2048, 2048}, CudaShape{256, 2048, 2048},
+  for (const CudaShape& s : {CudaShape{1, 2048, 2048}, CudaShape{512, 2048, 2048},
                              CudaShape{128, 4096, 4096}, CudaShape{128, 28672, 4096}}) {
     EXPECT_TRUE(launch_dependently(s, Ahead::quantiser)) << s.m << " x " << s.n << " x " << s.k;
   }
@@ -105,11 +105,11 @@ TEST(CudaPlan, LaunchesEarlyWhereThatGains) {
                              CudaShape{128, 4096, 14336}, CudaShape{128, 8192, 8192}}) {
     EXPECT_FALSE(launch_dependently(s, Ahead::quantiser)) << s.m << " x " << s.n << " x " << s.k;
   }
-  for (const CudaShape& s : {CudaShape{1, 2048, 2048}, CudaShape{256, 2048, 2048},
+  for (const CudaShape& s : {CudaShape{1, 2048, 2048}, CudaShape{512, 2048, 2048},
                              CudaShape{64, 4096, 4096}, CudaShape{64, 4096, 14336}}) {
     EXPECT_TRUE(launch_dependently(s, Ahead::any_kernel)) << s.m << " x " << s.n << " x " << s.k;
   }
-  for (const CudaShape& s : {CudaShape{384, 2048, 2048}, CudaShape{96, 4096, 4096},
+  for (const CudaShape& s : {CudaShape{1024, 2048, 2048}, CudaShape{96, 4096, 4096},
                              CudaShape{32, 4096, 14336}, CudaShape{256, 8192, 8192}}) {
     EXPECT_FALSE(launch_dependently(s, Ahead::any_kernel)) << s.m << " x " << s.n << " x " << s.k;
   }

@@ -129,9 +129,10 @@ double cuda_price(const Config& c, const CudaShape& s, const cost::GpuDevice& de
   const double moved = channels * depth + tokens * depth + tokens * channels * s.out_bytes;
   const cost::Seconds memory =
       cost::Bytes{moved} / cost::BytesPerSecond{device.memory.value * rates.memory_share};
-  return rates.start + (c.cluster() > 1 ? rates.cluster : 0) +
-         (c.split_k > 1 ? rates.exchange : 0) +
-         std::max(memory.value, std::max(body, from_l2) / rates.clock) + finish / rates.clock;
+  const double seconds =
+      rates.start + (c.cluster() > 1 ? rates.cluster : 0) + (c.split_k > 1 ? rates.exchange : 0) +
+      std::max(memory.value, std::max(body, from_l2) / rates.clock) + finish / rates.clock;
+  return seconds * c.permille / 1000;
 }
 
 std::vector<CudaPlanned> plan_cuda(const cost::GpuDevice& device, const CudaShape& shape,
@@ -171,17 +172,17 @@ int pick_cuda(const cost::GpuDevice& device, const CudaShape& shape,
 
 bool launch_dependently(const CudaShape& s, Ahead ahead) {
   const std::int64_t weight_bytes = s.n * s.k;
+  if (weight_bytes <= (std::int64_t{8} << 20)) return s.m <= 512;
   if (ahead == Ahead::quantiser) {
-    // Time chained over time not, by M: 2048x2048 .70 at 1, .85 at 128, .91 at 256, .95 at 512;
-    // 4096x4096 .84, .99, .99, and 1.05 at 384; 28672x4096 .95, .96, and 1.10 at 192; but
-    // 4096x14336 1.01, 1.12, 1.26 and 8192x8192 .86, 1.05.
+    // Time chained over time not, by M: 2048x2048 .70 at 1, .84 at 128, .90 at 384, .96 at 512, 1.0
+    // at 1024; 4096x4096 .84, .99, .99, and 1.04 at 384; 28672x4096 .95, .96, and 1.08 at 192; but
+    // 4096x14336 1.01, 1.11, 1.29 and 8192x8192 .86, 1.05.
     return s.m <= 64 || (s.m <= 128 && s.k <= 4096) ||
            (s.m <= 256 && weight_bytes <= (std::int64_t{20} << 20));
   }
-  // Product after product: 2048x2048 .60 at 1, .84 at 128, .97 at 256, 1.00 at 384; 4096x4096 .81
-  // at 1, .92 at 64, 1.05 at 96; 28672x4096 .95, .99; 8192x8192 .92, .95; but 4096x14336 1.04 at 1,
-  // 1.07 at 32, .94 at 64.
-  if (weight_bytes <= (std::int64_t{8} << 20)) return s.m <= 256;
+  // Product after product: 2048x2048 .60 at 1, .85 at 128, .97 at 256, .93 at 384, .96 at 512;
+  // 4096x4096 .87 at 1, .93 at 64, 1.05 at 96; 28672x4096 .97, .99; 8192x8192 .93, .95; but
+  // 4096x14336 1.04 at 1, 1.07 at 32, .94 at 64.
   return s.m <= 64 && (s.k <= 8192 || s.m > 32);
 }
 

@@ -22,6 +22,7 @@ struct Config {
   bool ping_pong = false;   // each warpgroup has tiles of its own: one stores, one multiplies
   bool persistent = false;  // as many clusters as fit walk over the tiles; else one tile each
   int issuers = 2;          // warps that start the first loads of a kernel that is not persistent
+  int permille = 1000;      // of the planner's model that it takes: fitted, with the model's rates
 
   /// Rows of A that one warpgroup multiplies.
   [[nodiscard]] constexpr int warpgroup_rows() const {
