@@ -241,19 +241,20 @@ class CudaLayer final : public GpuLayer {
   [[nodiscard]] bool gains_early(const cuda::Problem& p, cuda::Ahead ahead) const {
     return kernel_of(p) >= 0 && cuda::launch_dependently({p.m, p.n, p.k}, ahead);
   }
-  /// Not where what is ahead may be what writes the weights, as at the layer's first launch. (After
-  /// a quantiser that has not started early itself a product may.)
+  /// Not where what is ahead may be what writes the weights. It is not where the layer's launch
+  /// before this one was on the same stream. (After a quantiser that has not started early itself a
+  /// product always may.)
   [[nodiscard]] bool may_start_early(const RunOptions& options) const {
-    return options.overlap && launched_before_.load(std::memory_order_relaxed);
+    return options.overlap && last_stream_.load(std::memory_order_relaxed) == options.stream;
   }
   void remember_launch(cudaStream_t stream) const {
-    if (launched_before_.load(std::memory_order_relaxed)) return;
+    if (last_stream_.load(std::memory_order_relaxed) == stream) return;
     cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;  // of the legacy stream too
     const cudaError_t error =
         stream == nullptr ? cudaSuccess : cudaStreamIsCapturing(stream, &capture);
     // What is captured has not been launched yet.
     if (error == cudaSuccess && capture == cudaStreamCaptureStatusNone) {
-      launched_before_.store(true, std::memory_order_relaxed);
+      last_stream_.store(stream, std::memory_order_relaxed);
     }
   }
 
@@ -284,7 +285,7 @@ class CudaLayer final : public GpuLayer {
   void* copy_ = nullptr;
   std::vector<CUtensorMap> maps_;  // of the weight, one a kernel; empty: sm80's alone
   Picks picks_;
-  mutable std::atomic<bool> launched_before_ = false;
+  mutable std::atomic<const void*> last_stream_ = this;  // none yet: no stream is there
 };
 
 }  // namespace
