@@ -68,8 +68,8 @@ struct RunOptions {
   void* stream = nullptr;
 
   /// GPU: whether a product may fetch its weights before the kernel ahead of it on the stream has
-  /// finished, where that gains and the layer's launch before was on the same stream. To be set to
-  /// false where that kernel may write the weights.
+  /// finished, where that gains and the layer's launch before was on the same stream (in a capture:
+  /// where there has been one). To be set to false where that kernel may write the weights.
   bool overlap = true;
 
   /// For `quantize_rows` alone: where its pointers point. A layer knows its own device.

@@ -242,20 +242,25 @@ class CudaLayer final : public GpuLayer {
     return kernel_of(p) >= 0 && cuda::launch_dependently({p.m, p.n, p.k}, ahead);
   }
   /// Not where what is ahead may be what writes the weights. It is not where the layer's launch
-  /// before this one was on the same stream. (After a quantiser that has not started early itself a
-  /// product always may.)
+  /// before this one was on the same stream; nor in a capture, but for the layer's first launch
+  /// ever, since a graph waits for all that is ahead of itself. (After a quantiser that has not
+  /// started early a product always may.)
   [[nodiscard]] bool may_start_early(const RunOptions& options) const {
-    return options.overlap && last_stream_.load(std::memory_order_relaxed) == options.stream;
+    if (!options.overlap) return false;
+    const void* last = last_stream_.load(std::memory_order_relaxed);
+    if (last == options.stream) return true;
+    return last != this && is_capturing(static_cast<cudaStream_t>(options.stream));
   }
   void remember_launch(cudaStream_t stream) const {
-    if (last_stream_.load(std::memory_order_relaxed) == stream) return;
-    cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;  // of the legacy stream too
-    const cudaError_t error =
-        stream == nullptr ? cudaSuccess : cudaStreamIsCapturing(stream, &capture);
-    // What is captured has not been launched yet.
-    if (error == cudaSuccess && capture == cudaStreamCaptureStatusNone) {
-      last_stream_.store(stream, std::memory_order_relaxed);
-    }
+    const void* last = last_stream_.load(std::memory_order_relaxed);
+    if (last == stream || is_capturing(stream)) return;  // what is captured has not been launched
+    last_stream_.store(stream, std::memory_order_relaxed);
+  }
+  /// The legacy stream is never captured, and must not be asked about while another one is.
+  [[nodiscard]] static bool is_capturing(cudaStream_t stream) {
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    return stream != nullptr && (cudaStreamIsCapturing(stream, &status) != cudaSuccess ||
+                                 status != cudaStreamCaptureStatusNone);
   }
 
   [[nodiscard]] cudaError_t launch(const cuda::Problem& p, cudaStream_t stream, bool early) const {
