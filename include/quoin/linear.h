@@ -69,7 +69,10 @@ struct RunOptions {
 
   /// GPU: whether a product may fetch its weights before the kernel ahead of it on the stream has
   /// finished, where that gains and the layer's launch before was on the same stream (in a capture:
-  /// where there has been one). To be set to false where that kernel may write the weights.
+  /// where there has been one). To be set to false where that kernel may write the weights, which a
+  /// layer that has not copied them then sees. (`run_dynamic` still overlaps its own quantiser,
+  /// which waits for all that is ahead.) A kernel of yours that is launched dependently behind a
+  /// call has to wait (griddepcontrol.wait): quoin's let it start before they have written.
   bool overlap = true;
 
   /// For `quantize_rows` alone: where its pointers point. A layer knows its own device.
@@ -95,7 +98,7 @@ struct RunOptions {
 /// afterwards. On a GPU scale and bias are used in place, and so is a weight whose base and rows
 /// lie on 16 bytes (`weight_copied()` is then false): they must outlive the layer and every launch
 /// of it. Do not change a weight under a prepared layer: whether later calls see that depends on
-/// whether it was copied.
+/// whether it was copied, and on `RunOptions::overlap`.
 struct LinearWeights {
   ConstTensor weight;                  // int8 [N, K], K contiguous
   std::optional<ConstTensor> scale_w;  // float32 [N] or [N, 1]; none for int32 output

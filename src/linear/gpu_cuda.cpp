@@ -248,19 +248,25 @@ class CudaLayer final : public GpuLayer {
   [[nodiscard]] bool may_start_early(const RunOptions& options) const {
     if (!options.overlap) return false;
     const void* last = last_stream_.load(std::memory_order_relaxed);
-    if (last == options.stream) return true;
-    return last != this && is_capturing(static_cast<cudaStream_t>(options.stream));
+    // cudaStreamPerThread is as many streams as there are threads.
+    if (last == options.stream && options.stream != cudaStreamPerThread) return true;
+    return last != this &&
+           capture_of(static_cast<cudaStream_t>(options.stream)) == cudaStreamCaptureStatusActive;
   }
   void remember_launch(cudaStream_t stream) const {
     const void* last = last_stream_.load(std::memory_order_relaxed);
-    if (last == stream || is_capturing(stream)) return;  // what is captured has not been launched
+    // What is captured has not been launched.
+    if (last == stream || capture_of(stream) != cudaStreamCaptureStatusNone) return;
     last_stream_.store(stream, std::memory_order_relaxed);
   }
-  /// The legacy stream is never captured, and must not be asked about while another one is.
-  [[nodiscard]] static bool is_capturing(cudaStream_t stream) {
+  /// Invalidated where CUDA does not say. The legacy stream is never captured, and must not be
+  /// asked about while another one is.
+  [[nodiscard]] static cudaStreamCaptureStatus capture_of(cudaStream_t stream) {
+    if (stream == nullptr || stream == cudaStreamLegacy) return cudaStreamCaptureStatusNone;
     cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-    return stream != nullptr && (cudaStreamIsCapturing(stream, &status) != cudaSuccess ||
-                                 status != cudaStreamCaptureStatusNone);
+    if (cudaStreamIsCapturing(stream, &status) == cudaSuccess) return status;
+    static_cast<void>(cudaGetLastError());  // the launch says what is wrong
+    return cudaStreamCaptureStatusInvalidated;
   }
 
   [[nodiscard]] cudaError_t launch(const cuda::Problem& p, cudaStream_t stream, bool early) const {

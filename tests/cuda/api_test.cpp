@@ -404,39 +404,142 @@ TEST_F(Gpu, EachProductWaitsForTheKernelAhead) {
   MUST(cudaStreamDestroy(stream));
 }
 
-// A layer's first launch starts when what is ahead of it has written the weights. A queue in front
-// of them lets the device reach them after everything has been launched, and rows as long as these
-// are all being quantised when the product could start.
+// What may be writing the weights is waited for. Here that is a quantiser which lets the next
+// kernel start when it starts itself, takes long (long rows), and leaves SMs on which that one
+// could.
 TEST_F(Gpu, WeightsWrittenJustAheadAreSeen) {
-  constexpr std::int64_t kLong = 65536;
-  const Case queue({.m = 512, .n = 4096, .k = 4096});
-  const Result<LinearLayer> other = queue.prepare(0);
-  ASSERT_TRUE(other.ok());
-  Case c({.m = 48, .n = 256, .k = kLong});
-  const Case source({.m = 256, .n = 1, .k = kLong});  // its floats are the weights
-  ASSERT_TRUE(quantize_rows(source.floats(false, 256),
-                            matrix(c.w.data(), DataType::int8, 256, kLong),
-                            vector(c.scale_w.data(), DataType::float32, 256))
+  constexpr std::int64_t kLong = 65536, kRows = 64;
+  Case c({.m = 48, .n = kRows, .k = kLong});
+  const Case source({.m = kRows, .n = 1, .k = kLong});  // its floats are the weights
+  ASSERT_TRUE(quantize_rows(source.floats(false, kRows),
+                            matrix(c.w.data(), DataType::int8, kRows, kLong),
+                            vector(c.scale_w.data(), DataType::float32, kRows))
                   .ok());
   const std::string expected = c.expected(48);
-  cudaStream_t stream = nullptr;
+  const auto write = [&](cudaStream_t on) {
+    return cudaMemsetAsync(c.gw.at(), 0xA5, c.gw.size(), on) == cudaSuccess &&
+           quantize_rows(source.floats(true, kRows),
+                         matrix(c.gw.at(), DataType::int8, kRows, kLong),
+                         vector(c.gsw.at(), DataType::float32, kRows), {.stream = on, .device = 0})
+               .ok();
+  };
+  const auto run = [&](const LinearLayer& layer, cudaStream_t on, bool overlap = true) {
+    return layer.run(c.rows(true, 48), c.y(48), {.stream = on, .overlap = overlap}).ok();
+  };
+  const Memory elsewhere(c.gy.size());
+  const auto run_elsewhere = [&](const LinearLayer& layer, cudaStream_t on) {
+    const Tensor y = matrix(elsewhere.at(), c.o.out, 48, kRows);
+    return layer.run(c.rows(true, 48), y, {.stream = on}).ok();
+  };
+  cudaStream_t stream = nullptr, other = nullptr;
+  cudaEvent_t written = nullptr;
   MUST(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-  for (int round = 0; round < 3; ++round) {
-    c.gw.poison();
-    MUST(cudaDeviceSynchronize());
-    for (int i = 0; i < 50; ++i) {
-      ASSERT_TRUE(other->run(queue.rows(true, 512), queue.y(512), {.stream = stream}).ok());
-    }
-    ASSERT_TRUE(
-        quantize_rows(source.floats(true, 256), matrix(c.gw.at(), DataType::int8, 256, kLong),
-                      vector(c.gsw.at(), DataType::float32, 256), {.stream = stream, .device = 0})
-            .ok());
+  MUST(cudaStreamCreateWithFlags(&other, cudaStreamNonBlocking));
+  MUST(cudaEventCreateWithFlags(&written, cudaEventDisableTiming));
+
+  {
+    SCOPED_TRACE("the layer's first launch");
     const Result<LinearLayer> layer = c.prepare(0);
     ASSERT_TRUE(layer.ok()) << layer.error().message;
-    ASSERT_TRUE(layer->run(c.rows(true, 48), c.y(48), {.stream = stream}).ok());
-    EXPECT_EQ(difference(c.gy.bytes(), expected), "") << round;
+    ASSERT_TRUE(write(stream) && run(layer.value(), stream));
+    EXPECT_EQ(difference(c.gy.bytes(), expected), "");
+    SCOPED_TRACE("no overlap");
+    ASSERT_TRUE(write(stream) && run(layer.value(), stream, false));
+    EXPECT_EQ(difference(c.gy.bytes(), expected), "");
   }
+  {
+    SCOPED_TRACE("its first launch was on another stream, which waits for this one");
+    const Result<LinearLayer> layer = c.prepare(0);
+    ASSERT_TRUE(layer.ok()) << layer.error().message;
+    ASSERT_TRUE(write(stream));
+    MUST(cudaEventRecord(written, stream));
+    MUST(cudaStreamWaitEvent(other, written));
+    ASSERT_TRUE(run_elsewhere(layer.value(), other) && run(layer.value(), stream));
+    EXPECT_EQ(difference(c.gy.bytes(), expected), "");
+  }
+  {
+    SCOPED_TRACE("on another thread's default stream, whose handle is the same");
+    const Result<LinearLayer> layer = c.prepare(0);
+    ASSERT_TRUE(layer.ok()) << layer.error().message;
+    ASSERT_TRUE(write(cudaStreamPerThread));
+    MUST(cudaEventRecord(written, cudaStreamPerThread));
+    bool launched = false;
+    std::thread([&] {
+      launched = cudaStreamWaitEvent(cudaStreamPerThread, written) == cudaSuccess &&
+                 run_elsewhere(layer.value(), cudaStreamPerThread);
+    }).join();
+    ASSERT_TRUE(launched && run(layer.value(), cudaStreamPerThread));
+    EXPECT_EQ(difference(c.gy.bytes(), expected), "");
+  }
+  {
+    SCOPED_TRACE("captured with the weights' writer, never launched before");
+    const Result<LinearLayer> layer = c.prepare(0);
+    ASSERT_TRUE(layer.ok()) << layer.error().message;
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t executable = nullptr;
+    MUST(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+    const bool captured =
+        write(stream) && run_elsewhere(layer.value(), stream) && run(layer.value(), stream);
+    MUST(cudaStreamEndCapture(stream, &graph));
+    ASSERT_TRUE(captured);
+    MUST(cudaGraphInstantiate(&executable, graph, 0));
+    c.gy.poison();
+    MUST(cudaDeviceSynchronize());
+    MUST(cudaGraphLaunch(executable, stream));
+    EXPECT_EQ(difference(c.gy.bytes(), expected), "");
+    EXPECT_EQ(difference(elsewhere.bytes(), expected), "");
+    MUST(cudaGraphExecDestroy(executable));
+    MUST(cudaGraphDestroy(graph));
+  }
+  MUST(cudaEventDestroy(written));
+  MUST(cudaStreamDestroy(other));
   MUST(cudaStreamDestroy(stream));
+}
+
+// Layer after layer on one stream, each reading what the one before has just written, all of them
+// through one workspace: short rows, so that a kernel lets the next one start long before its end.
+TEST_F(Gpu, EachLayerReadsWhatTheOneBeforeWrote) {
+  constexpr int kSteps = 12;
+  for (const std::int64_t m : {1, 16, 64, 128, 300, 512}) {
+    Case c({.m = m, .n = 1024, .k = 1024, .has_bias = false});
+    for (float& s : c.scale_w) s *= 0.05F;  // keeps the values in float16's range
+    c.gsw.set(c.scale_w);
+    const Result<LinearLayer> gpu = c.prepare(0), cpu = c.prepare(kCpu);
+    ASSERT_TRUE(gpu.ok() && cpu.ok());
+    const std::size_t room = gpu->workspace_bytes(m), bytes = c.gy.size();
+    const Memory workspace(room), a(bytes), b(bytes);
+    std::vector<std::byte> cpu_room(cpu->workspace_bytes(m));
+    std::string from(bytes, '\0'), to(bytes, '\0');
+    cudaStream_t stream = nullptr;
+    MUST(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    const Memory* const buffers[] = {&a, &b};
+    const auto on_gpu = [&](const ConstTensor& x, const Memory& y) {
+      return gpu
+          ->run_dynamic(x, matrix(y.at(), DataType::float16, m, 1024),
+                        {static_cast<std::byte*>(workspace.at()), room}, {.stream = stream})
+          .ok();
+    };
+    ASSERT_TRUE(on_gpu(c.floats(true, m), *buffers[0]));
+    for (int step = 1; step < kSteps; ++step) {
+      const void* x = buffers[(step + 1) % 2]->at();
+      ASSERT_TRUE(on_gpu(matrix(x, DataType::float16, m, 1024), *buffers[step % 2]));
+    }
+    MUST(cudaStreamSynchronize(stream));
+    const auto y_of = [&](std::string& s) {
+      return matrix(static_cast<void*>(s.data()), DataType::float16, m, 1024);
+    };
+    ASSERT_TRUE(
+        cpu->run_dynamic(c.floats(false, m), y_of(from), cpu_room, {.threads = kThreads}).ok());
+    for (int step = 1; step < kSteps; ++step) {
+      const void* x = from.data();
+      ASSERT_TRUE(cpu->run_dynamic(matrix(x, DataType::float16, m, 1024), y_of(to), cpu_room,
+                                   {.threads = kThreads})
+                      .ok());
+      std::swap(from, to);
+    }
+    EXPECT_EQ(difference(buffers[(kSteps - 1) % 2]->bytes(), from), "") << m;
+    MUST(cudaStreamDestroy(stream));
+  }
 }
 
 TEST_F(Gpu, ThreadsAndStreamsShareOneLayer) {

@@ -23,6 +23,7 @@
 
 #include "linear/epilogue.h"
 #include "linear/kernels/cuda/kernels.h"
+#include "linear/kernels/cuda/ptx.h"
 
 namespace {
 
@@ -237,6 +238,17 @@ bool matches(const Problem& p, const std::vector<std::uint8_t>& expected,
   return true;
 }
 
+/// What a product reads, written long after the next kernel has been let in. On few SMs, so that it
+/// finds others free: an SM does not change its share of shared memory while something runs on it.
+__global__ void write_late(std::int8_t* x, const std::int8_t* from_x, std::size_t bytes,
+                           float* scale, const float* from_scale, std::int64_t rows) {
+  ptx::release_dependent_kernel();
+  ptx::wait_for_producer_kernel();
+  for (int i = 0; i < 40; ++i) __nanosleep(1000);
+  for (std::size_t i = threadIdx.x; i < bytes; i += blockDim.x) x[i] = from_x[i];
+  for (std::int64_t i = threadIdx.x; i < rows; i += blockDim.x) scale[i] = from_scale[i];
+}
+
 void check_case(const Case& c, int index, std::mt19937& random, bool quick, Tally& tally) {
   const bool unaligned = c.pad == 1;
   const std::int64_t stride = unaligned ? c.k + 1 : (c.k + 15) / 16 * 16 + c.pad;
@@ -253,6 +265,10 @@ void check_case(const Case& c, int index, std::mt19937& random, bool quick, Tall
   const DeviceArray<std::uint16_t> bias16(short_bias);
   const std::vector<int> sums = exact_sums(c, o.x, o.w, stride, x.data, w.data);
 
+  cudaStream_t stream = nullptr;  // launches overlap on it, and it waits for memset
+  must(cudaStreamCreate(&stream), "stream");
+  const DeviceArray<std::int8_t> late_x(o.x);
+  const DeviceArray<float> late_scale(o.scale_x);
   for (const DataType out : kOutTypes) {
     if (quick && out == DataType::bfloat16) continue;
     Problem p;
@@ -294,8 +310,19 @@ void check_case(const Case& c, int index, std::mt19937& random, bool quick, Tall
       }
       count(matches(p, expected, y, kFill, who,
                     [&](const Problem& q) { return launch(plan, q, nullptr); }));
+      count(matches(p, expected, y, kFill, who + " early", [&](const Problem& q) {
+        must(cudaMemset(late_x.data, kFill, late_x.size), "memset");
+        must(cudaMemset(late_scale.data, kFill, late_scale.size * sizeof(float)), "memset");
+        write_late<<<1, 1024, 0, stream>>>(late_x.data, x.data, x.size, late_scale.data,
+                                           scale_x.data, q.m);
+        must(cudaGetLastError(), "write_late");
+        Problem late = q;
+        late.x = late_x.data, late.scale_x = late_scale.data;
+        return launch(plan, late, stream, true);
+      }));
     }
   }
+  must(cudaStreamDestroy(stream), "stream");
 }
 
 __global__ void count_wrong(const std::uint16_t* y, Problem p, unsigned long long* wrong) {

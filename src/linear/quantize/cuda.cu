@@ -129,7 +129,9 @@ __global__ void __launch_bounds__(kThreads, kThreads == kMaxThreads ? 1 : 1280 /
       const int vector = static_cast<int>(threadIdx.x) + v * static_cast<int>(blockDim.x);
       uint4 loaded = {0, 0, 0, 0};
       const bool partial = tail != 0 && vector == vectors - 1;
-      if (vector < vectors && !partial) loaded = __ldg(reinterpret_cast<const uint4*>(x) + vector);
+      if (vector < vectors && !partial) {
+        loaded = ptx::load_global(reinterpret_cast<const uint4*>(x) + vector);
+      }
       words[v][0] = loaded.x, words[v][1] = loaded.y, words[v][2] = loaded.z;
       words[v][3] = loaded.w;
       if (partial) {  // what lies behind the row is neither read nor counted
@@ -253,8 +255,7 @@ cudaError_t ready_type() {
 }  // namespace
 
 cudaError_t ready_quantize() {
-  for (const cudaError_t error : {ready_type<DataType::float16>(),
-                                  ready_type<DataType::bfloat16>(),
+  for (const cudaError_t error : {ready_type<DataType::float16>(), ready_type<DataType::bfloat16>(),
                                   ready_type<DataType::float32>()}) {
     if (error != cudaSuccess) return error;
   }

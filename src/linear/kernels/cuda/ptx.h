@@ -205,6 +205,29 @@ __device__ __forceinline__ std::uint32_t pack_bfloat16(float low, float high) {
   return packed;
 }
 
+// --- Data Movement, ld.global --------------------------------------------------------------------
+
+/// Not __ldg (ld.global.nc): the memory model leaves that out, so `wait_for_producer_kernel` does
+/// not order it, and here the kernel ahead may write what is read while this one is resident.
+__device__ __forceinline__ std::uint32_t load_global(const std::uint32_t* from) {
+  std::uint32_t value;
+  asm volatile("ld.global.b32 %0, [%1];" : "=r"(value) : "l"(from) : "memory");
+  return value;
+}
+__device__ __forceinline__ std::uint32_t load_global(const std::uint16_t* from) {
+  std::uint16_t value;
+  asm volatile("ld.global.b16 %0, [%1];" : "=h"(value) : "l"(from) : "memory");
+  return value;
+}
+__device__ __forceinline__ uint4 load_global(const uint4* from) {
+  uint4 value;
+  asm volatile("ld.global.v4.b32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+               : "l"(from)
+               : "memory");
+  return value;
+}
+
 // --- Registers ----------------------------------------------------------------------------------
 
 /// Miscellaneous Instructions, setmaxnreg: by all warps of a warpgroup.

@@ -27,12 +27,16 @@ struct Scales {
   __device__ explicit Scales(const Params& params) : p(params) {}
 
   __device__ float load_scale(const float* scales, int row, int rows) const {
-    return scales != nullptr && row < rows ? __ldg(scales + row) : 0.0F;
+    return scales != nullptr && row < rows
+               ? __uint_as_float(
+                     ptx::load_global(reinterpret_cast<const std::uint32_t*>(scales + row)))
+               : 0.0F;
   }
   __device__ std::uint32_t load_bias(int n, int n_end) const {
     if (p.bias == nullptr || n >= n_end) return 0;
-    return p.bias_type == DataType::float32 ? __ldg(static_cast<const std::uint32_t*>(p.bias) + n)
-                                            : __ldg(static_cast<const std::uint16_t*>(p.bias) + n);
+    return p.bias_type == DataType::float32
+               ? ptx::load_global(static_cast<const std::uint32_t*>(p.bias) + n)
+               : ptx::load_global(static_cast<const std::uint16_t*>(p.bias) + n);
   }
   template <int kCount>
   __device__ void convert(std::uint32_t (&bits)[kCount]) const {
