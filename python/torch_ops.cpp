@@ -86,8 +86,14 @@ std::string shape_text(const Tensor& t) {
   return text + "]";
 }
 
+/// PyTorch hands None on as an undefined tensor where an operator wants a tensor.
+void check_given(const char* name, const Tensor& t) {
+  if (!t.defined()) throw std::runtime_error(fmt::format("{} is None; it must be a tensor", name));
+}
+
 /// Everything of a call on x's device.
 void check_place(const char* name, const Tensor& t, int device) {
+  check_given(name, t);
   if (device_of(t) == device && (t.is_cpu() || t.is_cuda())) return;
   throw std::runtime_error(fmt::format("{} is on {}, but x on {}; move one of them", name,
                                        place(device_of(t)), place(device)));
@@ -140,6 +146,7 @@ std::optional<std::int64_t> even_row_stride(const Tensor& t, std::int64_t k) {
 }
 
 Rows rows_of(const char* name, const Tensor& t) {
+  check_given(name, t);
   const std::int64_t rank = t.dim();
   if (rank < 1) throw std::runtime_error(fmt::format("{} is a scalar; it must be [..., K]", name));
   Rows rows{t, {}, 1, t.size(rank - 1), 0};
@@ -306,6 +313,7 @@ struct Weights {
   const std::optional<Tensor>& bias;
 
   [[nodiscard]] Origin origin(DataType out_type, double factor) const {
+    check_given("scale_w", scale_w);
     return {Seen::of(weight), Seen::of(scale_w), bias ? Seen::of(*bias) : Seen{}, out_type,
             factor,           device_of(weight)};
   }
@@ -530,6 +538,7 @@ void linear_out(const Tensor& x, const Tensor& scale_x, const Tensor& weight, co
                 const Tensor& out) {
   const Rows rows = rows_of("x", x);
   check_place("weight", weight, device_of(x));
+  check_place("out", out, device_of(x));  // before a layer is prepared for its type
   const LinearLayer layer =
       layer_for({weight, scale_w, bias}, type_of("out", out.scalar_type()), factor, slot);
   run_linear(rows, scale_x, layer, out);
@@ -563,6 +572,7 @@ void dynamic_linear_out(const Tensor& x, const Tensor& weight, const Tensor& sca
                         const std::optional<Tensor>& slot, const Tensor& out) {
   const Rows rows = rows_of("x", x);
   check_place("weight", weight, device_of(x));
+  check_place("out", out, device_of(x));  // before a layer is prepared for its type
   const LinearLayer layer =
       layer_for({weight, scale_w, bias}, type_of("out", out.scalar_type()), factor, slot);
   run_dynamic(rows, layer, out);

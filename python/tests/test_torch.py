@@ -403,6 +403,10 @@ def test_errors_hold_the_values(device):
             ),
             r"\[3, 41\].*40",
         ),
+        (lambda: ops.dynamic_linear.out(x, layer.weight, layer.weight_scale, out=None), "out is None"),
+        (lambda: ops.dynamic_linear(x, None, layer.weight_scale), "weight is None"),
+        (lambda: ops.linear(codes, None, layer.weight, layer.weight_scale), "scale_x is None"),
+        (lambda: ops.linear(codes, scales, layer.weight, None), "scale_w is None"),
     ]
     if device != "cpu":
         cases.append((lambda: layer(codes, scales.cpu()), "scale_x is on the CPU, but x on cuda:0"))
