@@ -508,7 +508,6 @@ void quantize_rows_out(const Tensor& x, const Tensor& codes, const Tensor& scale
 void run_linear(const Rows& x, const Tensor& scale_x, const LinearLayer& layer, const Tensor& out) {
   const int device = device_of(x.tensor);
   check_place("scale_x", scale_x, device);
-  check_place("out", out, device);
   Tensor kept;
   const quoin::QuantizedRows rows{matrix_of("x", x), scales_of(scale_x, x, kept)};
   check(layer.run(rows, out_matrix(out, x, layer.n()), options_for(device)));
@@ -546,7 +545,6 @@ void linear_out(const Tensor& x, const Tensor& scale_x, const Tensor& weight, co
 
 void run_dynamic(const Rows& x, const LinearLayer& layer, const Tensor& out) {
   const int device = device_of(x.tensor);
-  check_place("out", out, device);
   const quoin::Tensor to = out_matrix(out, x, layer.n());
   const auto bytes = static_cast<std::int64_t>(layer.workspace_bytes(x.count));
   const Tensor workspace = empty({bytes}, DataType::int8, device);

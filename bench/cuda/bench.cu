@@ -5,14 +5,11 @@
 //       bench/cuda/bench.cu bench/cuda/no_peers.cu src/linear/kernels/cuda/*.cu \
 //       src/linear/quantize/cuda.cu src/linear/plan/cuda_plan.cpp src/cost/devices.cpp \
 //       -DFMT_HEADER_ONLY -o bench
-//   ./bench [--json FILE] [--all] [--rounds R] [--rasters 4,8] [--picked] [--ours] [--sm80] [--top
-//   T]
-//           [--only SUBSTRING,...] [--every-m NxKxM,...] [--grid] [MxNxK ...]
+//   ./bench [--json FILE] [--all] [--rounds R] [--rasters 4,8] [--picked] [--ours] [--sm80]
+//           [--top T] [--only SUBSTRING,...] [--every-m NxKxM] [MxNxK ...]
 //
 // --picked: the planner's pick alone. --ours: no peers. --only: of ours, those whose names hold one
-// of these.
-// --every-m: M from 1 to the last number, for one N and K. --grid: every N, K and M that is
-// published.
+// of these. --every-m: M from 1 to the last number, for one N and K. What is published: all.py.
 //
 // CUDA-graph replays. Cold: the launches of a graph walk through operand sets that together exceed
 // twice the L2 cache. Hot: one set again and again. Candidates are interleaved round by round, in
@@ -511,18 +508,6 @@ void print_summary(const Shape& s, const std::vector<Row>& rows) {
   std::printf("\n");
 }
 
-/// The layers and batches whose times are published.
-void add_grid(std::vector<Shape>& shapes) {
-  const Shape layers[] = {
-      {0, 2048, 2048}, {0, 4096, 4096}, {0, 28672, 4096}, {0, 4096, 14336}, {0, 8192, 8192}};
-  for (const Shape& layer : layers) {
-    for (const int m :
-         {1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096, 8192}) {
-      shapes.push_back({m, layer.n, layer.k});
-    }
-  }
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -563,8 +548,6 @@ int main(int argc, char** argv) {
     } else if (argument == "--every-m" && i + 1 < argc &&
                std::sscanf(argv[++i], "%lldx%lldx%lld", &n, &k, &m) == 3) {
       for (long long rows = 1; rows <= m; ++rows) shapes.push_back({rows, n, k});
-    } else if (argument == "--grid") {
-      add_grid(shapes);
     } else if (argument == "--all") {
       all = true;
     } else if (std::sscanf(argv[i], "%lldx%lldx%lld", &m, &n, &k) == 3) {

@@ -163,8 +163,9 @@ class CudaLayer final : public GpuLayer {
     if (p.m == 0 || p.n == 0) return {};
     const Inside inside(device_);
     const auto on = static_cast<cudaStream_t>(options.stream);
-    const bool early = may_start_early(options) && gains_early(p, cuda::Ahead::any_kernel);
-    return launched(launch(p, on, early), p, inside, on);
+    const int kernel = kernel_of(p);
+    const bool early = gains_early(kernel, p, cuda::Ahead::any_kernel) && may_start_early(options);
+    return launched(launch(kernel, p, on, early), p, inside, on);
   }
 
   [[nodiscard]] Status run_dynamic(const ConstTensor& x, const Tensor& y, std::byte* workspace,
@@ -182,11 +183,12 @@ class CudaLayer final : public GpuLayer {
     if (p.m == 0 || p.n == 0) return {};
     const Inside inside(device_);
     const auto on = static_cast<cudaStream_t>(options.stream);
-    const bool early = gains_early(p, cuda::Ahead::quantiser);
+    const int kernel = kernel_of(p);
+    const bool early = gains_early(kernel, p, cuda::Ahead::quantiser);
     cudaError_t error = cuda::launch_quantize(
         {x.data, codes, scales, p.m, p.k, row_stride_elems(x), p.x_stride_elems, x.type}, on,
         early && may_start_early(options));
-    if (error == cudaSuccess) error = launch(p, on, early);
+    if (error == cudaSuccess) error = launch(kernel, p, on, early);
     return launched(error, p, inside, on);
   }
 
@@ -238,8 +240,8 @@ class CudaLayer final : public GpuLayer {
 
   /// Whether a product gains from a launch before what is ahead on the stream has finished: it then
   /// fetches weights at once and waits with everything else.
-  [[nodiscard]] bool gains_early(const cuda::Problem& p, cuda::Ahead ahead) const {
-    return kernel_of(p) >= 0 && cuda::launch_dependently({p.m, p.n, p.k}, ahead);
+  [[nodiscard]] static bool gains_early(int kernel, const cuda::Problem& p, cuda::Ahead ahead) {
+    return kernel >= 0 && cuda::launch_dependently({p.m, p.n, p.k}, ahead);
   }
   /// Not where what is ahead may be what writes the weights. It is not where the layer's launch
   /// before this one was on the same stream; nor in a capture, but for the layer's first launch
@@ -269,8 +271,8 @@ class CudaLayer final : public GpuLayer {
     return cudaStreamCaptureStatusInvalidated;
   }
 
-  [[nodiscard]] cudaError_t launch(const cuda::Problem& p, cudaStream_t stream, bool early) const {
-    const int kernel = kernel_of(p);
+  [[nodiscard]] cudaError_t launch(int kernel, const cuda::Problem& p, cudaStream_t stream,
+                                   bool early) const {
     if (kernel < 0) return cuda::launch_sm80(p, stream);
     const auto at = static_cast<std::size_t>(kernel);
     cuda::LaunchPlan plan;
