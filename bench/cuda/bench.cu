@@ -201,12 +201,15 @@ struct Row {
   bool ours = true, right = true;
 };
 
+constexpr float kFactor = static_cast<float>(1.0 / (127.0 * 127.0));
+
 struct Operands {
   int sets = 0;
   std::int64_t bytes_x = 0, bytes_w = 0, bytes_y = 0;
   std::int8_t *x = nullptr, *w = nullptr;
   std::uint8_t *y = nullptr, *expected = nullptr;
   float *scale_x = nullptr, *scale_w = nullptr;
+  float* folded = nullptr;  // scale_w with the factor, for peers that know none
   std::uint16_t* bias = nullptr;
   Differences* found = nullptr;
 
@@ -220,12 +223,15 @@ struct Operands {
     must(cudaMalloc(&expected, bytes_y), "expected");
     must(cudaMalloc(&scale_x, s.m * 4), "scale_x");
     must(cudaMalloc(&scale_w, s.n * 4), "scale_w");
+    must(cudaMalloc(&folded, s.n * 4), "folded");
     must(cudaMalloc(&bias, s.n * 2), "bias");
     must(cudaMalloc(&found, sizeof(Differences)), "found");
     fill_codes<<<1024, 256>>>(reinterpret_cast<std::uint32_t*>(x), bytes_x * sets / 4, 1);
     fill_codes<<<1024, 256>>>(reinterpret_cast<std::uint32_t*>(w), bytes_w * sets / 4, 2);
     fill_scales<<<static_cast<unsigned>(s.m / 256 + 1), 256>>>(scale_x, static_cast<int>(s.m), 1);
-    fill_scales<<<static_cast<unsigned>(s.n / 256 + 1), 256>>>(scale_w, static_cast<int>(s.n), 1);
+    const auto blocks_n = static_cast<unsigned>(s.n / 256 + 1);
+    fill_scales<<<blocks_n, 256>>>(scale_w, static_cast<int>(s.n), 1);
+    fill_scales<<<blocks_n, 256>>>(folded, static_cast<int>(s.n), kFactor);
     must(cudaMemset(bias, 0x3C, s.n * 2), "bias");  // 0x3C3C: 1.06
     must(cudaDeviceSynchronize(), "fill");
   }
@@ -235,7 +241,7 @@ struct Operands {
     for (void* p :
          {static_cast<void*>(x), static_cast<void*>(w), static_cast<void*>(y),
           static_cast<void*>(expected), static_cast<void*>(scale_x), static_cast<void*>(scale_w),
-          static_cast<void*>(bias), static_cast<void*>(found)}) {
+          static_cast<void*>(folded), static_cast<void*>(bias), static_cast<void*>(found)}) {
       cudaFree(p);
     }
   }
@@ -245,7 +251,7 @@ struct Operands {
     p.scale_x = scale_x, p.scale_w = scale_w, p.bias = bias;
     p.m = s.m, p.n = s.n, p.k = s.k;
     p.x_stride_elems = p.w_stride_elems = s.k, p.y_stride_elems = s.n;
-    p.factor = static_cast<float>(1.0 / (127.0 * 127.0));
+    p.factor = kFactor;
     return p;
   }
   [[nodiscard]] Differences differences() const {
@@ -273,7 +279,9 @@ std::string pick_name(const Shape& s) {
   return kernel < 0 ? "" : name(config_at(kernel));
 }
 
-std::vector<Contender> contenders(const Bench& bench, const Shape& s, const Problem& p, bool all) {
+std::vector<Contender> contenders(const Bench& bench, const Shape& s, const Operands& operands,
+                                  bool all) {
+  const Problem p = operands.problem(s, 0);
   std::vector<Contender> list;
   const std::string pick = pick_name(s);
   for (const Candidate& c : sm90a_candidates()) {
@@ -313,16 +321,31 @@ std::vector<Contender> contenders(const Bench& bench, const Shape& s, const Prob
         rows * cols < 128 * 128) {
       continue;
     }
-    if (peer.applies(p)) list.push_back({peer.name, false, peer.call, {}});
+    if (!peer.applies(p)) continue;
+    list.push_back({peer.name,
+                    false,
+                    [call = peer.call, folded = operands.folded](Problem q, cudaStream_t stream,
+                                                                 bool dependent) {
+                      q.scale_w = folded;
+                      return call(q, stream, dependent);
+                    },
+                    {}});
   }
   return list;
 }
 
-/// The dynamic layer: float16 activations quantised, then multiplied by the fastest kernel, with
+const Row* row_named(const std::string& name, const std::vector<Row>& rows) {
+  for (const Row& r : rows) {
+    if (r.name == name) return &r;
+  }
+  return nullptr;
+}
+
+/// The dynamic layer: float16 activations quantised, then multiplied by the planner's pick, with
 /// each launch waiting for the one before and with programmatic dependent launch; and the first
 /// step alone. Only cold.
 std::vector<Row> measure_dynamic(const Bench& bench, const Shape& s, const Operands& operands,
-                                 const Contender& fastest) {
+                                 const Contender& pick) {
   std::uint16_t* halves = nullptr;
   const std::int64_t count = s.m * s.k;
   must(cudaMalloc(&halves, count * 2 * operands.sets), "halves");
@@ -339,12 +362,12 @@ std::vector<Row> measure_dynamic(const Bench& bench, const Shape& s, const Opera
   timed.push_back(bench.capture(
       "quantise", cold, [&](int i) { return quantise(i % operands.sets, bench.stream, false); }));
   for (const bool dependent : {false, true}) {
-    const std::string name = "quantise " + std::string(dependent ? "> " : "+ ") + fastest.name;
+    const std::string name = "quantise " + std::string(dependent ? "> " : "+ ") + pick.name;
     timed.push_back(bench.capture(name, cold, [&](int i) {
       const int set = i % operands.sets;
       const cudaError_t error = quantise(set, bench.stream, dependent);
       if (error != cudaSuccess) return error;
-      return launch(fastest.plan, operands.problem(s, set), bench.stream, dependent);
+      return launch(pick.plan, operands.problem(s, set), bench.stream, dependent);
     }));
   }
   bench.run(timed, settle_of(s));
@@ -384,7 +407,7 @@ std::vector<Row> measure(const Bench& bench, const Shape& s, bool all) {
 
   std::vector<Row> rows;
   std::vector<const Contender*> runs;
-  const std::vector<Contender> list = contenders(bench, s, reference, all);
+  const std::vector<Contender> list = contenders(bench, s, operands, all);
   for (const Contender& c : list) {
     must(cudaMemset(operands.y, 0xA5, operands.bytes_y), "memset");
     const cudaError_t error = c.call(operands.problem(s, 0), nullptr, false);
@@ -433,9 +456,9 @@ std::vector<Row> measure(const Bench& bench, const Shape& s, bool all) {
   }
   time_rows(bench, s, operands, runs, true, chained);
 
-  const auto best = std::find_if(rows.begin(), rows.end(), [](const Row& r) { return r.ours; });
-  if (best != rows.end() && !bench.picked && !bench.ours) {
-    const std::vector<Row> dynamic = measure_dynamic(bench, s, operands, *contender_of(*best));
+  if (row_named(pick, rows) != nullptr && !bench.picked && !bench.ours) {
+    const std::vector<Row> dynamic =
+        measure_dynamic(bench, s, operands, *contender_of(*row_named(pick, rows)));
     chained.insert(chained.end(), dynamic.begin(), dynamic.end());
   }
   rows.insert(rows.end(), chained.begin(), chained.end());
@@ -464,17 +487,16 @@ double read_speed(const Bench& bench, std::int64_t bytes) {
   return static_cast<double>(bytes) / best * 1e-6;
 }
 
-const Row* row_named(const std::string& name, const std::vector<Row>& rows) {
-  for (const Row& r : rows) {
-    if (r.name == name) return &r;
-  }
-  return nullptr;
-}
-
 /// What a call of the library does: the planner's pick, as a dependent launch where that gains.
 const Row* run_of(const Shape& s, const std::vector<Row>& rows) {
   return row_named(
       pick_name(s) + (launch_dependently({s.m, s.n, s.k}, Ahead::any_kernel) ? " >" : ""), rows);
+}
+
+/// What a dynamic call does: the same after the quantiser.
+const Row* run_dynamic_of(const Shape& s, const std::vector<Row>& rows) {
+  const bool dependent = launch_dependently({s.m, s.n, s.k}, Ahead::quantiser);
+  return row_named((dependent ? "quantise > " : "quantise + ") + pick_name(s), rows);
 }
 
 /// One line: the fastest of ours and of the peers and their ratio, the same as dependent launches,
@@ -502,9 +524,7 @@ void print_summary(const Shape& s, const std::vector<Row>& rows) {
   if (ours != nullptr && pick != nullptr) std::printf(" | regret %.3f", pick->cold / ours->cold);
   if (const Row* r = row_named(serving_pick(s.m, s.n), rows))
     std::printf(" | serving %.2f", r->cold);
-  for (const Row& r : rows) {
-    if (r.name.starts_with("quantise >")) std::printf(" | dynamic %.2f", r.cold);
-  }
+  if (const Row* r = run_dynamic_of(s, rows)) std::printf(" | dynamic %.2f", r->cold);
   std::printf("\n");
 }
 
@@ -607,6 +627,7 @@ int main(int argc, char** argv) {
                      static_cast<long long>(s.k), r.name.c_str(), r.ours ? "true" : "false",
                      r.right ? "true" : "false", r.cold, r.hot,
                      &r == run_of(s, rows)              ? ", \"pick\": true"
+                     : &r == run_dynamic_of(s, rows)    ? ", \"dynamic\": true"
                      : r.name == serving_pick(s.m, s.n) ? ", \"serving\": true"
                                                         : "");
       }

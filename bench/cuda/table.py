@@ -12,13 +12,6 @@ def mean(values):
     return math.exp(sum(map(math.log, values)) / len(values)) if values else float("nan")
 
 
-def dependent(m, n, k):
-    """Whether the library chains the product to its quantiser (launch_dependently in
-    src/linear/plan/cuda_plan.cpp)."""
-    return (m <= 64 or (m <= 128 and k <= 4096) or (m <= 256 and n * k <= 20 << 20) or
-            (m <= 512 and n * k <= 8 << 20))
-
-
 def summarise(results):
     """One dict a shape, in the order of N x K and M."""
     shapes = defaultdict(list)
@@ -44,7 +37,7 @@ def summarise(results):
                "cutlass_dependent": first("cutlass", " >"),
                "serving": next((r["cold_us"] for r in rows if r.get("serving")), None),
                "triton": first("triton "),
-               "dynamic": first("quantise >" if dependent(m, n, k) else "quantise +"),
+               "dynamic": next((r["cold_us"] for r in rows if r.get("dynamic")), None),
                "fp16": named.get("fp16"), "fp8": named.get("fp8 dynamic"),
                "dequant": named.get("int_mm dequant"), "seed": named.get("seed"),
                "sm80": named.get("sm80")}

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -404,6 +405,16 @@ TEST_F(Gpu, EachProductWaitsForTheKernelAhead) {
   MUST(cudaStreamDestroy(stream));
 }
 
+/// Holds a thread, or a stream by way of a host function; ten seconds at most.
+struct Gate {
+  std::atomic<bool> is_open = false;
+  static void wait(void* gate) {
+    for (int i = 0; i < 10'000 && !static_cast<Gate*>(gate)->is_open; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+};
+
 // What may be writing the weights is waited for. Here that is a quantiser which lets the next
 // kernel start when it starts itself, takes long (long rows), and leaves SMs on which that one
 // could.
@@ -461,14 +472,34 @@ TEST_F(Gpu, WeightsWrittenJustAheadAreSeen) {
     SCOPED_TRACE("on another thread's default stream, whose handle is the same");
     const Result<LinearLayer> layer = c.prepare(0);
     ASSERT_TRUE(layer.ok()) << layer.error().message;
+    Gate other_launched, all_launched;
+    MUST(cudaLaunchHostFunc(cudaStreamPerThread, Gate::wait, &all_launched));
     ASSERT_TRUE(write(cudaStreamPerThread));
     MUST(cudaEventRecord(written, cudaStreamPerThread));
     bool launched = false;
-    std::thread([&] {
+    std::thread thread([&] {
       launched = cudaStreamWaitEvent(cudaStreamPerThread, written) == cudaSuccess &&
                  run_elsewhere(layer.value(), cudaStreamPerThread);
-    }).join();
-    ASSERT_TRUE(launched && run(layer.value(), cudaStreamPerThread));
+      other_launched.is_open = true;
+      Gate::wait(&all_launched);  // its stream goes with it
+    });
+    Gate::wait(&other_launched);
+    launched = launched && run(layer.value(), cudaStreamPerThread);
+    all_launched.is_open = true;
+    thread.join();
+    ASSERT_TRUE(launched);
+    EXPECT_EQ(difference(c.gy.bytes(), expected), "");
+  }
+  {
+    SCOPED_TRACE("captured, which launches nothing");
+    const Result<LinearLayer> layer = c.prepare(0);
+    ASSERT_TRUE(layer.ok()) << layer.error().message;
+    cudaGraph_t graph = nullptr;
+    MUST(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+    const bool captured = run_elsewhere(layer.value(), stream);
+    MUST(cudaStreamEndCapture(stream, &graph));
+    MUST(cudaGraphDestroy(graph));
+    ASSERT_TRUE(captured && write(stream) && run(layer.value(), stream));
     EXPECT_EQ(difference(c.gy.bytes(), expected), "");
   }
   {

@@ -90,6 +90,9 @@ TEST(CudaPlan, GoesOutsideTheMeasuredRangeWhereNothingElseIsLeft) {
 TEST(CudaPlan, GoldenPicks) {
   EXPECT_EQ(pick({1, 4096, 4096}), "x8 W64 k2 s10 h4 o2");
   EXPECT_EQ(pick({16, 28672, 4096}), "x16 W64 k2 s10 h4 o2");
+  EXPECT_EQ(pick({64, 2048, 2048}), "x64 W64 k2 s12");
+  EXPECT_EQ(pick({65, 2048, 2048}), "x80 W64 k2 s10");
+  EXPECT_EQ(pick({96, 2048, 2048}), "x96 W64 k2 s9");
   EXPECT_EQ(pick({128, 2048, 2048}), "x64 w64 s12");
   EXPECT_EQ(pick({512, 4096, 4096}), "x128 w128 s6");
   EXPECT_EQ(pick({2048, 4096, 4096}), "x128 w256 s4 p");
@@ -106,10 +109,10 @@ TEST(CudaPlan, LaunchesEarlyWhereThatGains) {
     EXPECT_FALSE(launch_dependently(s, Ahead::quantiser)) << s.m << " x " << s.n << " x " << s.k;
   }
   for (const CudaShape& s : {CudaShape{1, 2048, 2048}, CudaShape{512, 2048, 2048},
-                             CudaShape{64, 4096, 4096}, CudaShape{64, 4096, 14336}}) {
+                             CudaShape{96, 4096, 4096}, CudaShape{64, 4096, 14336}}) {
     EXPECT_TRUE(launch_dependently(s, Ahead::any_kernel)) << s.m << " x " << s.n << " x " << s.k;
   }
-  for (const CudaShape& s : {CudaShape{1024, 2048, 2048}, CudaShape{96, 4096, 4096},
+  for (const CudaShape& s : {CudaShape{1024, 2048, 2048}, CudaShape{97, 4096, 4096},
                              CudaShape{32, 4096, 14336}, CudaShape{256, 8192, 8192}}) {
     EXPECT_FALSE(launch_dependently(s, Ahead::any_kernel)) << s.m << " x " << s.n << " x " << s.k;
   }

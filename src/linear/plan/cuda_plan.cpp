@@ -92,7 +92,10 @@ std::string cuda_refusal(const Config& c, const CudaShape& s) {
 
 bool cuda_in_range(const Config& c, const CudaShape& s) {
   if (c.swap && !holds_all(c)) return s.m > 128 && s.m <= 2 * c.tile_b;
-  if (c.swap) return s.m <= 64 && c.tile_b >= s.m && (c.tile_b <= 16 || c.tile_b <= 4 * s.m);
+  if (c.swap) {
+    const std::int64_t least = c.tile_b <= 16 ? 1 : c.tile_b <= 64 ? c.tile_b / 4 : 65;
+    return s.m >= least && s.m <= c.tile_b;
+  }
   if (s.m >= 1024 && c.tile_a * c.tile_b < 128 * 128) return false;
   if (c.persistent) return s.m >= 192;
   if (c.tile_a * c.tile_b >= 128 * 128) return s.m > 64;
@@ -135,13 +138,38 @@ double cuda_price(const Config& c, const CudaShape& s, const cost::GpuDevice& de
   return seconds * c.permille / 1000;
 }
 
+double early_gain(const Config& c, const CudaShape& s, const cost::GpuDevice& device) {
+  const std::int64_t weight_bytes = s.n * s.k;
+  if (!launch_dependently(s, Ahead::any_kernel)) return 0;
+  const double load = grid_of(c, s).ctas / (device.sms * c.ctas);  // of the device
+  if (weight_bytes <= (std::int64_t{8} << 20)) {
+    if (load <= 0.5) return c.split_k > 1 ? 1.3e-6 : 0.65e-6;
+    if (load <= 0.75) return 0.4e-6;
+    return c.split_k > 1 ? 0.3e-6 : 0.15e-6;
+  }
+  if (weight_bytes > (std::int64_t{16} << 20)) return 0;
+  if (c.split_k == 1) return load <= 0.75 ? 0 : -0.3e-6;
+  return load <= 0.5 ? 0.7e-6 : 0.45e-6;
+}
+
+namespace {
+
+/// As the library launches.
+double launched_price(const Config& c, const CudaShape& s, const cost::GpuDevice& device,
+                      const CudaRates& rates) {
+  const double plain = cuda_price(c, s, device, rates);
+  return std::max(plain / 2, plain - early_gain(c, s, device));
+}
+
+}  // namespace
+
 std::vector<CudaPlanned> plan_cuda(const cost::GpuDevice& device, const CudaShape& shape,
                                    const CudaRates& rates) {
   std::vector<CudaPlanned> plan;
   for (int kernel = 0; kernel < kKernelCount; ++kernel) {
     const Config& c = config_at(kernel);
     CudaPlanned planned{&c, kernel, 0, cuda_in_range(c, shape), cuda_refusal(c, shape)};
-    if (planned.refused_because.empty()) planned.seconds = cuda_price(c, shape, device, rates);
+    if (planned.refused_because.empty()) planned.seconds = launched_price(c, shape, device, rates);
     plan.push_back(std::move(planned));
   }
   std::stable_sort(plan.begin(), plan.end(), [](const CudaPlanned& a, const CudaPlanned& b) {
@@ -163,7 +191,7 @@ int pick_cuda(const cost::GpuDevice& device, const CudaShape& shape,
     if (!cuda_applies(c, shape)) continue;
     const bool in_range = cuda_in_range(c, shape);
     if (best >= 0 && best_in_range && !in_range) continue;
-    const double seconds = cuda_price(c, shape, device, rates);
+    const double seconds = launched_price(c, shape, device, rates);
     if (best >= 0 && best_in_range == in_range && seconds >= best_seconds) continue;
     best = kernel, best_seconds = seconds, best_in_range = in_range;
   }
@@ -181,9 +209,10 @@ bool launch_dependently(const CudaShape& s, Ahead ahead) {
            (s.m <= 256 && weight_bytes <= (std::int64_t{20} << 20));
   }
   // Product after product: 2048x2048 .60 at 1, .85 at 128, .97 at 256, .93 at 384, .96 at 512;
-  // 4096x4096 .87 at 1, .93 at 64, 1.05 at 96; 28672x4096 .97, .99; 8192x8192 .93, .95; but
-  // 4096x14336 1.04 at 1, 1.07 at 32, .94 at 64.
-  return s.m <= 64 && (s.k <= 8192 || s.m > 32);
+  // 4096x4096 .87 at 1, .93 at 64, .96 at 96 with K in two (1.05 without); 28672x4096 .97, .99;
+  // 8192x8192 .93, .95; but 4096x14336 1.04 at 1, 1.07 at 32, .94 at 64.
+  if (s.m > 64) return s.m <= 96 && s.k <= 4096 && weight_bytes <= (std::int64_t{16} << 20);
+  return s.k <= 8192 || s.m > 32;
 }
 
 std::string to_string(const std::vector<CudaPlanned>& plan) {

@@ -145,6 +145,26 @@ __device__ __forceinline__ void load_tile_multicast(std::uint32_t target, const 
       : "memory");
 }
 
+/// Stores a box from shared memory to (x, y) of `map`, one bulk group; what lies outside stays out.
+/// Every thread that wrote the box has called `fence_before_copy_engine` and been waited for.
+__device__ __forceinline__ void store_tile(const CUtensorMap* map, std::uint32_t source, int x,
+                                           int y) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%2, %3}], [%1];\n"
+      "cp.async.bulk.commit_group;" ::"l"(map),
+      "r"(source), "r"(x), "r"(y)
+      : "memory");
+}
+/// fence.proxy.async: what this thread has written to shared memory is there for the copy engine.
+__device__ __forceinline__ void fence_before_copy_engine() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+/// cp.async.bulk.wait_group.read: until at most `kPending` of this thread's stores still read.
+template <int kPending>
+__device__ __forceinline__ void wait_for_stores() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(kPending) : "memory");
+}
+
 // --- Distributed shared memory -------------------------------------------------------------------
 
 /// Data Movement, st.async: 16 bytes into another CTA of the cluster, counted by its barrier.

@@ -23,6 +23,8 @@ inline constexpr Config kDecodeConfigs[] = {
      .chains = 2, .ctas = 2, .issuers = 3, .permille = 974},
     {.swap = true, .tile_a = 64, .tile_b = 64, .warpgroups = 1, .split_k = 2, .stages = 12,
      .permille = 1003},
+    {.swap = true, .tile_a = 64, .tile_b = 80, .warpgroups = 1, .split_k = 2, .stages = 10},
+    {.swap = true, .tile_a = 64, .tile_b = 96, .warpgroups = 1, .split_k = 2, .stages = 9},
 };
 
 // Few tiles: what counts is how soon all loads are in flight and how little follows the last one.

@@ -188,11 +188,27 @@ __device__ __forceinline__ void store_direct(const Params& p, const Scales<kC>& 
   }
 }
 
+/// A warp's panel to y, element by element.
+__device__ __forceinline__ void store_elements(const Params& p, const std::uint8_t* panel, int m,
+                                               int n, int lane) {
+#pragma unroll 1
+  for (int i = lane; i < 128; i += 32) {
+    const int row = i / 8, chunk = i % 8;
+    const uint4 out = *reinterpret_cast<const uint4*>(panel + row * 128 + (chunk ^ row % 8) * 16);
+    const std::uint32_t words[4] = {out.x, out.y, out.z, out.w};
+    const int n_left = m + row < p.rows_a ? p.rows_b - (n + chunk * 8) : 0;
+    std::uint16_t* target =
+        static_cast<std::uint16_t*>(p.y) + (m + row) * p.y_stride_elems + n + chunk * 8;
+#pragma unroll
+    for (int e = 0; e < 8; ++e) {
+      if (e < n_left) target[e] = static_cast<std::uint16_t>(words[e / 2] >> (e % 2 * 16));
+    }
+  }
+}
+
 /// A warp's 16-bit outputs by way of its own shared memory, in panels of 16 rows of 64 columns, so
 /// that eight lanes write a row's 128 bytes. Each 16-byte chunk of a row lies at chunk ^ (row % 8),
 /// which keeps matrices going in and rows coming out off the same banks. No other warp takes part.
-/// Bulk stores (TMA) of a warpgroup's panels took as long and clip rows to 16 bytes, not to
-/// elements.
 ///
 /// While the other warpgroup multiplies, an access to shared memory takes 300 to 500 cycles. So all
 /// of a step's are started together, and the next panel's scales before this one is stored: one
@@ -268,6 +284,60 @@ __device__ __forceinline__ void store_panels(const Params& p, const Scales<kC>& 
         for (int n = 0; n < 8; ++n) {
           if (n < n_left) target[n] = static_cast<std::uint16_t>(words[n / 2] >> (n % 2 * 16));
         }
+      }
+    }
+  }
+}
+
+/// The same for a persistent kernel: each panel leaves by the copy engine (TMA), in a box of 64
+/// columns by 16 rows, and the warp goes on. A panel is used again once the copy engine has read
+/// it. The map of y clips rows to 16 bytes: others, and those of another alignment, are stored by
+/// element.
+template <Config kC, int kBlocks, int kRegisters>
+__device__ __forceinline__ void store_boxes(const Params& p, const CUtensorMap* map_y,
+                                            const Scales<kC>& scales,
+                                            const int (&sums)[kBlocks][kRegisters], int row_a,
+                                            int row_b, int lane, std::uint8_t* panels) {
+  constexpr int kAtOnce = Layout<kC>::kPanelsAtOnce, kPanels = kRegisters / 32;
+  const int pair = lane % 4 * 2, in_row = lane % 16;
+  const bool half = p.out_type == DataType::float16;
+  constexpr bool kAhead = kRegisters * kBlocks <= 128;  // registers are left for it
+  float4 b[8];
+  const auto load_scales = [&](int c) {
+#pragma unroll
+    for (int g = 0; g < 8; ++g) b[g] = scales.pair_of(c * 8 + g, (c * 8 + g) * 8 + pair);
+  };
+  if (kAhead) load_scales(0);
+#pragma unroll
+  for (int c = 0; c < kPanels; ++c) {
+#pragma unroll
+    for (int r = 0; r < kBlocks; ++r) {
+      std::uint32_t packed[8][2];
+#pragma unroll
+      for (int i = 0; i < 16; ++i) {
+        const int g = i / 2, group = c * 8 + g;
+        packed[g][i % 2] =
+            scales.packed(&sums[r][32 * c + 2 * i], 2 * r + i % 2,
+                          kAhead ? b[g] : scales.pair_of(group, group * 8 + pair), half);
+      }
+      if (kAhead && r + 1 == kBlocks && c + 1 < kPanels) load_scales(c + 1);
+      std::uint8_t* panel = panels + (c * kBlocks + r) % kAtOnce * kPanelBytes;
+      const std::uint32_t address = ptx::shared_address(panel);
+      ptx::wait_for_stores<kAtOnce - 1>();
+      __syncwarp();
+#pragma unroll
+      for (int g = 0; g < 8; g += 2) {  // two column groups to a stmatrix
+        const int chunk = (g + lane / 16) ^ (in_row % 8);
+        ptx::store_matrices(address + in_row * 128 + chunk * 16, packed[g][0], packed[g][1],
+                            packed[g + 1][0], packed[g + 1][1]);
+      }
+      ptx::fence_before_copy_engine();
+      __syncwarp();
+      const int m = row_a + r * 64, n = row_b + c * kPanelCols;
+      if (!p.store_eights) {
+        store_elements(p, panel, m, n, lane);
+      } else if (ptx::elected()) {
+        ptx::store_tile(map_y, address, n, m);
       }
     }
   }

@@ -34,6 +34,7 @@ struct Math {
   static_assert(kSkew < kC.stages);
 
   const Params& p;
+  const CUtensorMap* map_y;
   std::uint8_t* shared_memory;
   std::uint32_t shared;
   Walk<kC> walk;
@@ -81,11 +82,12 @@ struct Math {
     if (kSkew > 0 && warpgroup > 0 && tiles_done == 0) {
       ptx::barrier_wait(shared + L::kBarriers + min(kSkew, blocks - 1) * 8, 0);
     }
+    const std::uint32_t first = ptx::wgmma_address(shared);
     int last_stage = 0;
     for (int block = 0; block < blocks; ++block) {
-      // Addresses of the operands in 16 bytes, as descriptors count.
-      const std::uint32_t a = (shared + walk.stage * L::kStageBytes + first_row * kBlockK) / 16;
-      const std::uint32_t b = (shared + walk.stage * L::kStageBytes + L::kABytes) / 16;
+      // The operands' descriptors count addresses in 16 bytes.
+      const std::uint32_t a = first + walk.stage * (L::kStageBytes / 16) + first_row * kBlockK / 16;
+      const std::uint32_t b = first + (walk.stage * L::kStageBytes + L::kABytes) / 16;
       ptx::barrier_wait(shared + L::kBarriers + walk.stage * 8, walk.phase);
       ptx::wgmma_fence();
 #pragma unroll
@@ -205,7 +207,11 @@ struct Math {
         if constexpr (L::kPanels && k16Bit) {
           std::uint8_t* panels =
               shared_memory + L::kPanel + threadIdx.x / 32 * (L::kPanelsAtOnce * kPanelBytes);
-          store_panels<kC>(p, scales, sums, row_a, walk.row_b, thread % 32, panels);
+          if constexpr (L::kBulk) {
+            store_boxes<kC>(p, map_y, scales, sums, row_a, walk.row_b, thread % 32, panels);
+          } else {
+            store_panels<kC>(p, scales, sums, row_a, walk.row_b, thread % 32, panels);
+          }
         } else {
           store_direct<kC, k16Bit>(p, scales, sums, row_a, walk.row_b, 0, thread % 32);
         }
@@ -213,6 +219,7 @@ struct Math {
       walk.next_tile();
       if (kC.ping_pong && walk.tiles_left > 0) walk.skip_tile();
     }
+    if (L::kBulk) ptx::wait_for_stores<0>();  // shared memory goes with the CTA
   }
 };
 
@@ -221,7 +228,8 @@ struct Math {
 template <class Choice, bool k16Bit>
 __global__ void __launch_bounds__(Layout<Choice::kConfig>::kThreads, Choice::kConfig.ctas)
     sm90a_linear(const __grid_constant__ CUtensorMap map_a,
-                 const __grid_constant__ CUtensorMap map_b, const __grid_constant__ Params p) {
+                 const __grid_constant__ CUtensorMap map_b,
+                 const __grid_constant__ CUtensorMap map_y, const __grid_constant__ Params p) {
   constexpr Config kC = Choice::kConfig;
   using L = Layout<kC>;
   extern __shared__ __align__(1024) std::uint8_t shared_memory[];
@@ -230,6 +238,7 @@ __global__ void __launch_bounds__(Layout<Choice::kConfig>::kThreads, Choice::kCo
   if (warp == L::kWarps - 1 && ptx::elected()) {
     ptx::prefetch_map(&map_a);
     ptx::prefetch_map(&map_b);
+    if (L::kBulk && k16Bit) ptx::prefetch_map(&map_y);
   }
   Loader<kC> loader{p, &map_a, &map_b, shared, Walk<kC>(p)};
   if (warp < kC.issuers && ptx::elected()) loader.start(warp);
@@ -245,7 +254,7 @@ __global__ void __launch_bounds__(Layout<Choice::kConfig>::kThreads, Choice::kCo
     if (warp == kC.warpgroups * 4 && ptx::elected()) loader.run();
   } else {
     if constexpr (L::kLends) ptx::take_registers<L::kMathRegisters>();
-    Math<kC, k16Bit>{p, shared_memory, shared, loader.walk}.run();
+    Math<kC, k16Bit>{p, &map_y, shared_memory, shared, loader.walk}.run();
   }
 }
 

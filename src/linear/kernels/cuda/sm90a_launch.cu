@@ -49,19 +49,20 @@ EncodeTiled encoder() {
   return function;
 }
 
-/// A row-major matrix of bytes, read in boxes of 128 columns by `box_rows`.
-cudaError_t encode(CUtensorMap* map, const void* data, std::int64_t rows, std::int64_t cols,
-                   std::int64_t stride_bytes, int box_rows, CUtensorMapL2promotion promotion) {
+/// A row-major matrix, moved in boxes of 128 bytes by `box_rows`.
+cudaError_t encode(CUtensorMap* map, CUtensorMapDataType type, const void* data, std::int64_t rows,
+                   std::int64_t cols, std::int64_t stride_bytes, int box_rows,
+                   CUtensorMapL2promotion promotion) {
   const EncodeTiled function = encoder();
   if (function == nullptr) return cudaErrorNotSupported;
   const cuuint64_t sizes[] = {static_cast<cuuint64_t>(cols), static_cast<cuuint64_t>(rows)};
   const cuuint64_t strides[] = {static_cast<cuuint64_t>(stride_bytes)};
-  const cuuint32_t box[] = {128, static_cast<cuuint32_t>(box_rows)};
+  const cuuint32_t box[] = {type == CU_TENSOR_MAP_DATA_TYPE_UINT8 ? 128U : 64U,
+                            static_cast<cuuint32_t>(box_rows)};
   const cuuint32_t steps[] = {1, 1};
-  const CUresult result =
-      function(map, CU_TENSOR_MAP_DATA_TYPE_UINT8, 2, const_cast<void*>(data), sizes, strides, box,
-               steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, promotion,
-               CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const CUresult result = function(map, type, 2, const_cast<void*>(data), sizes, strides, box,
+                                   steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                                   promotion, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   return result == CUDA_SUCCESS ? cudaSuccess : cudaErrorInvalidValue;
 }
 
@@ -149,12 +150,13 @@ cudaError_t make_launch_plan(const Candidate& candidate, const Problem& p, Launc
 cudaError_t encode_weights(const Candidate& candidate, const Problem& p, CUtensorMap* map) {
   const Config& c = candidate.config;
   const int box = c.swap ? c.tile_a / c.cluster_b : c.tile_b / c.cluster_a;
-  return encode(map, p.w, p.n, p.k, p.w_stride_elems, box, promotion_of(c, p));
+  return encode(map, CU_TENSOR_MAP_DATA_TYPE_UINT8, p.w, p.n, p.k, p.w_stride_elems, box,
+                promotion_of(c, p));
 }
 
 cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream, bool dependent) {
   const Config& c = plan.candidate->config;
-  CUtensorMap map_x, map_w;
+  CUtensorMap map_x, map_w, map_y;
   // Rows that one load brings. With all tokens in one box it is cut to them: rows past the end
   // would be filled with zeros, which takes longer than reading them (16 rows in a box of 64 at
   // 16x4096x4096: 22 us for 9). For the same reason the last tile starts early (Params).
@@ -162,7 +164,8 @@ cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream
   const int tile_x = c.swap ? c.tile_b : c.tile_a, tile_w = c.swap ? c.tile_a : c.tile_b;
   int arriving_x = tile_x;
   if (box_x == tile_x && p.m < tile_x) box_x = arriving_x = static_cast<int>(p.m);
-  cudaError_t error = encode(&map_x, p.x, p.m, p.k, p.x_stride_elems, box_x, promotion_of(c, p));
+  cudaError_t error = encode(&map_x, CU_TENSOR_MAP_DATA_TYPE_UINT8, p.x, p.m, p.k, p.x_stride_elems,
+                             box_x, promotion_of(c, p));
   if (error != cudaSuccess) return error;
   if (plan.map_w == nullptr) {
     error = encode_weights(*plan.candidate, p, &map_w);
@@ -198,6 +201,11 @@ cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream
   params.store_pairs = is_16_bit && is_aligned(p.y, 4) && p.y_stride_elems % 2 == 0 && p.n % 2 == 0;
   params.store_eights =
       is_16_bit && is_aligned(p.y, 16) && p.y_stride_elems % 8 == 0 && p.n % 8 == 0;
+  if (c.persistent && params.store_eights) {
+    error = encode(&map_y, CU_TENSOR_MAP_DATA_TYPE_UINT16, p.y, p.m, p.n, p.y_stride_elems * 2, 16,
+                   CU_TENSOR_MAP_L2_PROMOTION_NONE);
+    if (error != cudaSuccess) return error;
+  }
   const int along_x = c.swap ? params.groups_b : params.groups_a;
   const int along_y = c.swap ? params.groups_a : params.groups_b;
   const std::int64_t clusters =
@@ -215,7 +223,7 @@ cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream
   }
   if (dependent) ++config.numAttrs;
   CUtensorMap* weights = plan.map_w == nullptr ? &map_w : const_cast<CUtensorMap*>(plan.map_w);
-  void* arguments[] = {c.swap ? weights : &map_x, c.swap ? &map_x : weights, &params};
+  void* arguments[] = {c.swap ? weights : &map_x, c.swap ? &map_x : weights, &map_y, &params};
   return cudaLaunchKernelExC(&config, kernel_of(*plan.candidate, is_16_bit), arguments);
 }
 

@@ -30,7 +30,7 @@ struct Params {
   DataType out_type, bias_type;
   bool dependent;     // launched before its producer has finished
   bool store_pairs;   // 16-bit y[m, n] and y[m, n + 1] may be stored at once for even n
-  bool store_eights;  // 16-bit y[m, n] to y[m, n + 7], for n a multiple of 8
+  bool store_eights;  // 16-bit y[m, n] to y[m, n + 7], for n a multiple of 8; there is a map of y
   int stage_bytes;    // that arrive in a stage: less than its size where boxes are cut to M
 };
 
@@ -64,6 +64,8 @@ struct Layout {
   // 4.6 us for 4.0 at 128x2048x2048, hot.)
   static constexpr bool kSharedScales = kShareGroups > 4;
   static constexpr bool kPanels = !kC.swap && kC.split_k == 1 && kC.tile_b % kPanelCols == 0;
+  // A persistent kernel's panels leave by the copy engine.
+  static constexpr bool kBulk = kPanels && kC.persistent;
   // Panels that a warp has at once: one for each of its wgmmas along A, where there is room.
   static constexpr int kPanelsAtOnce = kC.tile_b <= 128 && kC.ctas == 1 ? kWarpgroupRows / 64 : 1;
 

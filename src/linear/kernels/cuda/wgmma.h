@@ -27,9 +27,13 @@ __device__ __forceinline__ void wgmma_wait() {
 /// 16-29 leading offset (unused with a swizzle), 32-45 distance of 8-row groups (1024 bytes), all
 /// in units of 16 bytes; 62-63 swizzle mode 1. The tile starts on a multiple of 1024 bytes; 32
 /// bytes along K are two units.
-__device__ __forceinline__ std::uint64_t wgmma_descriptor(std::uint32_t address_in_16_bytes) {
-  return static_cast<std::uint64_t>(address_in_16_bytes) | (std::uint64_t{1} << 16) |
-         (std::uint64_t{1024 >> 4} << 32) | (std::uint64_t{1} << 62);
+/// Its low half is an address that is counted on from, its high half always the same: with the
+/// whole put together for each wgmma six instructions more for each were issued.
+__device__ __forceinline__ std::uint32_t wgmma_address(std::uint32_t shared) {
+  return shared / 16 | 1U << 16;
+}
+__device__ __forceinline__ std::uint64_t wgmma_descriptor(std::uint32_t address) {
+  return std::uint64_t{1U << 30 | 1024 / 16} << 32 | address;
 }
 
 // Operand lists, eight registers at a time.
