@@ -500,7 +500,7 @@ const Row* run_dynamic_of(const Shape& s, const std::vector<Row>& rows) {
 }
 
 /// One line: the fastest of ours and of the peers and their ratio, the same as dependent launches,
-/// the pick's regret, the serving engines' choice, the dynamic layer.
+/// what the library runs and its regret, the serving engines' choice, the dynamic layer.
 void print_summary(const Shape& s, const std::vector<Row>& rows) {
   const auto fastest = [&](bool ours, bool dependent) {
     const Row* found = nullptr;
@@ -520,8 +520,13 @@ void print_summary(const Shape& s, const std::vector<Row>& rows) {
     }
     if (ours != nullptr && peer != nullptr) std::printf(" | %.3f", ours->cold / peer->cold);
   }
-  const Row *ours = fastest(true, false), *pick = row_named(pick_name(s), rows);
-  if (ours != nullptr && pick != nullptr) std::printf(" | regret %.3f", pick->cold / ours->cold);
+  if (const Row* run = run_of(s, rows)) {
+    double best = run->cold;  // of ours, launched either way
+    for (const bool dependent : {false, true}) {
+      if (const Row* r = fastest(true, dependent)) best = std::min(best, r->cold);
+    }
+    std::printf(" | %s | regret %.3f", run->name.c_str(), run->cold / best);
+  }
   if (const Row* r = row_named(serving_pick(s.m, s.n), rows))
     std::printf(" | serving %.2f", r->cold);
   if (const Row* r = run_dynamic_of(s, rows)) std::printf(" | dynamic %.2f", r->cold);

@@ -27,11 +27,10 @@ def summarise(results):
                         r["kernel"].endswith(suffix)), default=None)
 
         pick = next((r for r in quoin if r.get("pick")), None)
-        plain = [r for r in quoin if not r["kernel"].endswith(" >")]
 
         yield {"m": m, "n": n, "k": k, "wrong": sum(not r.get("right", True) for r in quoin),
                "pick": pick, "plain": named[pick["kernel"].removesuffix(" >")],
-               "best": min(r["cold_us"] for r in plain),
+               "best": min(r["cold_us"] for r in quoin),
                "cutlass": min(r["cold_us"] for r in rows if r["kernel"].startswith("cutlass") and
                               not r["kernel"].endswith(" >")),
                "cutlass_dependent": first("cutlass", " >"),
@@ -81,8 +80,8 @@ def main():
     judge("M >= 2048, N, K >= 4096, over the best CUTLASS",
           [(r["pick"]["cold_us"], r["cutlass"]) for r in rows
            if r["m"] >= 2048 and min(r["n"], r["k"]) >= 4096])
-    regrets = [r["plain"] / r["best"] for r in rows]
-    print(f"regret of the pick, plain launches: geometric mean {mean(regrets):.4f}, worst "
+    regrets = [r["pick"]["cold_us"] / r["best"] for r in rows]
+    print(f"regret of what the library runs, over the best kernel launched either way: geometric mean {mean(regrets):.4f}, worst "
           f"{max(regrets):.3f}")
     print(f"results that differ from the plain kernel's: {sum(r['wrong'] for r in rows)}")
     for name in ("fp16", "fp8", "triton", "dequant", "seed"):

@@ -407,6 +407,17 @@ def test_errors_hold_the_values(device):
         (lambda: ops.dynamic_linear(x, None, layer.weight_scale), "weight is None"),
         (lambda: ops.linear(codes, None, layer.weight, layer.weight_scale), "scale_x is None"),
         (lambda: ops.linear(codes, scales, layer.weight, None), "scale_w is None"),
+        (lambda: ops.dynamic_linear(x, layer.weight.to("meta"), layer.weight_scale), "weight is on meta"),
+        (
+            lambda: ops.dynamic_linear.out(
+                x, layer.weight, layer.weight_scale, out=torch.empty(3, 40, device="meta")
+            ),
+            "out is on meta",
+        ),
+        (
+            lambda: ops.quantize_rows.out(x, codes=codes, scales=scales.to("meta")),
+            "scales is on meta",
+        ),
     ]
     if device != "cpu":
         cases.append((lambda: layer(codes, scales.cpu()), "scale_x is on the CPU, but x on cuda:0"))

@@ -36,6 +36,7 @@ def _(
     dequant_factor: float = BOTH_ABSMAX,
     slot: torch.Tensor | None = None,
 ) -> torch.Tensor:
+    _check_devices(x, scale_x=scale_x, weight=weight, scale_w=scale_w, bias=bias)
     return _fake_output(x, weight, out_dtype or torch.float16)
 
 
@@ -48,11 +49,28 @@ def _(
     dequant_factor: float = BOTH_ABSMAX,
     slot: torch.Tensor | None = None,
 ) -> torch.Tensor:
+    _check_devices(x, weight=weight, scale_w=scale_w, bias=bias)
     return _fake_output(x, weight, x.dtype)
 
 
+def _fake_out(
+    x: torch.Tensor, *_: object, slot: torch.Tensor | None = None, **others: object
+) -> None:
+    _check_devices(x, **others)
+
+
 for _out_variant in ("quantize_rows.out", "linear.out", "dynamic_linear.out"):
-    library.register_fake(f"quoin::{_out_variant}", lambda *args, **kwargs: None)
+    library.register_fake(f"quoin::{_out_variant}", _fake_out)
+
+
+def _check_devices(x: torch.Tensor, **others: object) -> None:
+    """A tensor on "meta" brings a call with real ones here, where nothing would be computed."""
+    for name, other in others.items():
+        if isinstance(other, torch.Tensor):
+            torch._check(
+                other.device == x.device,
+                lambda name=name, other=other: f"{name} is on {other.device}, but x on {x.device}",
+            )
 
 
 def _fake_output(x: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

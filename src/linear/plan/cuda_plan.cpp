@@ -91,9 +91,14 @@ std::string cuda_refusal(const Config& c, const CudaShape& s) {
 }
 
 bool cuda_in_range(const Config& c, const CudaShape& s) {
+  if (s.m > 64 && s.m < 192 && s.n >= 16'384) {  // one row of many tiles: 0 to 5% before the others
+    return c.persistent && c.tile_a == 128 && c.tile_b == 128 && c.cluster() == 1;
+  }
   if (c.swap && !holds_all(c)) return s.m > 128 && s.m <= 2 * c.tile_b;
   if (c.swap) {
     const std::int64_t least = c.tile_b <= 16 ? 1 : c.tile_b <= 64 ? c.tile_b / 4 : 65;
+    // Persistent ones take longer to start.
+    if (c.persistent && s.n * s.k <= (std::int64_t{16} << 20)) return false;
     return s.m >= least && s.m <= c.tile_b;
   }
   if (s.m >= 1024 && c.tile_a * c.tile_b < 128 * 128) return false;
@@ -147,9 +152,15 @@ double early_gain(const Config& c, const CudaShape& s, const cost::GpuDevice& de
     if (load <= 0.75) return 0.4e-6;
     return c.split_k > 1 ? 0.3e-6 : 0.15e-6;
   }
-  if (weight_bytes > (std::int64_t{16} << 20)) return 0;
-  if (c.split_k == 1) return load <= 0.75 ? 0 : -0.3e-6;
-  return load <= 0.5 ? 0.7e-6 : 0.45e-6;
+  if (weight_bytes <= (std::int64_t{16} << 20)) {
+    if (c.split_k == 1) return load <= 0.75 ? 0 : -0.3e-6;
+    return load <= 0.5 ? 0.7e-6 : 0.45e-6;
+  }
+  if (c.persistent) return weight_bytes >= 100'000'000 ? 3.8e-6 : 1.6e-6;
+  if (c.split_k == 1 && s.m > 64) return -1e-6;
+  if (!c.swap && c.ctas > 1) return 0.4e-6;
+  if (s.k <= 8192 || (c.swap && c.ctas == 1)) return 0.9e-6;
+  return c.ctas > 1 ? -1.1e-6 : 0.4e-6;
 }
 
 namespace {
@@ -209,10 +220,10 @@ bool launch_dependently(const CudaShape& s, Ahead ahead) {
            (s.m <= 256 && weight_bytes <= (std::int64_t{20} << 20));
   }
   // Product after product: 2048x2048 .60 at 1, .85 at 128, .97 at 256, .93 at 384, .96 at 512;
-  // 4096x4096 .87 at 1, .93 at 64, .96 at 96 with K in two (1.05 without); 28672x4096 .97, .99;
-  // 8192x8192 .93, .95; but 4096x14336 1.04 at 1, 1.07 at 32, .94 at 64.
-  if (s.m > 64) return s.m <= 96 && s.k <= 4096 && weight_bytes <= (std::int64_t{16} << 20);
-  return s.k <= 8192 || s.m > 32;
+  // 4096x4096 .84 at 1, .93 at 64, .96 at 96 with K in two (1.05 without); 28672x4096 .96, .99;
+  // 8192x8192 .93, .95; 4096x14336 .95 at 1, .97 at 32, .94 at 64, .96 at 96. From 65 rows on it is
+  // the kernels of 80 and 96 that gain, whose halves of K fit the SMs where N is at most 4,096.
+  return s.m <= 64 || (s.m <= 96 && s.n <= 4096);
 }
 
 std::string to_string(const std::vector<CudaPlanned>& plan) {

@@ -63,10 +63,10 @@ struct CudaPlanned {
 [[nodiscard]] double cuda_price(const Config& config, const CudaShape& shape,
                                 const cost::GpuDevice& device, const CudaRates& rates = {});
 
-/// Seconds less that a kernel takes on average where the library launches it before the one ahead
-/// has finished, layer after layer: most where both fit the device together, and more with
-/// clusters, whose launch then is hidden. Measured with layers of at most 16 MiB; 0 for others,
-/// whose kernels gain alike.
+/// Seconds less that a kernel takes where the library launches it before the one ahead has
+/// finished, layer after layer; 0 where it does not. Measured, not modelled: most where both fit
+/// the device together, more with clusters, whose launch is then hidden, and with persistent
+/// kernels.
 [[nodiscard]] double early_gain(const Config& config, const CudaShape& shape,
                                 const cost::GpuDevice& device);
 
