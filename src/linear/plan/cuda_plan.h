@@ -21,21 +21,20 @@ struct CudaShape {
 };
 
 /// What the price is made from, beside the device table and each kernel's `Config::permille`.
-/// Fitted together to 198 shapes of an H200, three sweeps of 2026-11-21 averaged where they
+/// Fitted together to 217 shapes of an H200, five sweeps of 2026-11-21 averaged where they
 /// overlap, so that picks are right first, by a margin, and prices second; a single one is no
 /// measurement.
 struct CudaRates {
-  double clock = 1.506e9;      // hertz, under load
+  double clock = 1.532e9;      // hertz, under load
   double macs = 4096;          // int8 multiply-adds an SM does in a cycle
-  double feed = 58.6;          // bytes a cycle from L2 into one SM
-  double feed_all = 7082;      // ... into all of them
-  double block = 296;          // cycles that a lone warpgroup takes for a block at least
-  double latency = 2534;       // cycles from asking for a block to having it
+  double feed = 63.2;          // bytes a cycle from L2 into one SM
+  double feed_all = 7190;      // ... into all of them
+  double block = 292;          // cycles that a lone warpgroup takes for a block at least
+  double latency = 2498;       // cycles from asking for a block to having it
   double memory_share = 0.85;  // of the datasheet's bandwidth, for large sizes
-  double start = 0.34e-6;      // seconds: launch, first block, the last stores
-  double cluster = 1.518e-6;   // more for a cluster: its launch, its barrier
-  double exchange = 0.134e-6;  // more where partial sums are traded
-  double finish = 26.55;       // cycles for each output of a math thread
+  double start = 0.42e-6;      // seconds: launch, first block, the last stores
+  double cluster = 1.63e-6;    // more for a cluster: its launch, its barrier
+  double finish = 35;          // cycles for each output of a math thread
 };
 
 struct CudaPlanned {

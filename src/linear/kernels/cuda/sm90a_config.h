@@ -30,9 +30,11 @@ struct Config {
   }
   /// 32-bit sums that a math thread holds.
   [[nodiscard]] constexpr int sums() const { return warpgroup_rows() * tile_b / 128 * chains; }
-  /// From 128 sums on the loading warp brings three idle ones, to lend its registers (setmaxnreg
+  /// From so many sums on the loading warp brings three idle ones, to lend its registers (setmaxnreg
   /// works on whole warpgroups; without, 9 warps get 168 registers each and the sums spill).
-  [[nodiscard]] constexpr bool lends_registers() const { return sums() >= 128; }
+  [[nodiscard]] constexpr bool lends_registers() const {
+    return sums() >= (warpgroups == 2 ? 112 : 128);
+  }
   [[nodiscard]] constexpr int threads() const {
     return warpgroups * 128 + (lends_registers() ? 128 : 32);
   }

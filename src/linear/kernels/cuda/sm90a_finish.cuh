@@ -298,26 +298,33 @@ __device__ __forceinline__ void store_boxes(const Params& p, const CUtensorMap* 
                                             const Scales<kC>& scales,
                                             const int (&sums)[kBlocks][kRegisters], int row_a,
                                             int row_b, int lane, std::uint8_t* panels) {
-  constexpr int kAtOnce = Layout<kC>::kPanelsAtOnce, kPanels = kRegisters / 32;
+  constexpr int kAtOnce = Layout<kC>::kPanelsAtOnce, kPanels = (kRegisters + 31) / 32;
+  constexpr int kLast =
+      kRegisters / 4 - 8;  // the last panel's first group; it may overlap the one before
+  static_assert(kLast >= 0);
   const int pair = lane % 4 * 2, in_row = lane % 16;
   const bool half = p.out_type == DataType::float16;
   constexpr bool kAhead = kRegisters * kBlocks <= 128;  // registers are left for it
   float4 b[8];
   const auto load_scales = [&](int c) {
 #pragma unroll
-    for (int g = 0; g < 8; ++g) b[g] = scales.pair_of(c * 8 + g, (c * 8 + g) * 8 + pair);
+    for (int g = 0; g < 8; ++g) {
+      const int group = min(c * 8, kLast) + g;
+      b[g] = scales.pair_of(group, group * 8 + pair);
+    }
   };
   if (kAhead) load_scales(0);
 #pragma unroll
   for (int c = 0; c < kPanels; ++c) {
+    const int first_group = min(c * 8, kLast);
 #pragma unroll
     for (int r = 0; r < kBlocks; ++r) {
       std::uint32_t packed[8][2];
 #pragma unroll
       for (int i = 0; i < 16; ++i) {
-        const int g = i / 2, group = c * 8 + g;
+        const int g = i / 2, group = first_group + g;
         packed[g][i % 2] =
-            scales.packed(&sums[r][32 * c + 2 * i], 2 * r + i % 2,
+            scales.packed(&sums[r][4 * first_group + 2 * i], 2 * r + i % 2,
                           kAhead ? b[g] : scales.pair_of(group, group * 8 + pair), half);
       }
       if (kAhead && r + 1 == kBlocks && c + 1 < kPanels) load_scales(c + 1);
@@ -333,7 +340,7 @@ __device__ __forceinline__ void store_boxes(const Params& p, const CUtensorMap* 
       }
       ptx::fence_before_copy_engine();
       __syncwarp();
-      const int m = row_a + r * 64, n = row_b + c * kPanelCols;
+      const int m = row_a + r * 64, n = row_b + first_group * 8;
       if (!p.store_eights) {
         store_elements(p, panel, m, n, lane);
       } else if (ptx::elected()) {

@@ -63,7 +63,8 @@ struct Layout {
   // memory at the end, where every step is latency. (With eight, the 36 loads a thread cost more:
   // 4.6 us for 4.0 at 128x2048x2048, hot.)
   static constexpr bool kSharedScales = kShareGroups > 4;
-  static constexpr bool kPanels = !kC.swap && kC.split_k == 1 && kC.tile_b % kPanelCols == 0;
+  static constexpr bool kPanels =
+      !kC.swap && kC.split_k == 1 && (kC.tile_b % kPanelCols == 0 || kC.persistent);
   // A persistent kernel's panels leave by the copy engine.
   static constexpr bool kBulk = kPanels && kC.persistent;
   // Panels that a warp has at once: one for each of its wgmmas along A, where there is room.
