@@ -245,11 +245,14 @@ void* current_stream(int device) {
   return stream;
 }
 
+// Off unless asked for: a copy into the weight may be what is ahead on the stream.
+std::atomic<bool> overlap{false};
+
 quoin::RunOptions options_for(int device) {
   quoin::RunOptions options;
   options.device = device;
   options.stream = current_stream(device);
-  options.overlap = false;  // a copy into the weight may be what is ahead on the stream
+  options.overlap = overlap.load(std::memory_order_relaxed);
   if (device == quoin::kCpu) options.threads = static_cast<int>(torch::stable::get_num_threads());
   return options;
 }
@@ -579,6 +582,7 @@ void dynamic_linear_out(const Tensor& x, const Tensor& weight, const Tensor& sca
 std::int64_t new_slot() { return slots().add(); }
 void free_slot(std::int64_t slot) { slots().remove(slot); }
 std::int64_t prepare_calls() { return prepare_count.load(std::memory_order_relaxed); }
+void set_overlap(bool enabled) { overlap.store(enabled, std::memory_order_relaxed); }
 
 }  // namespace
 
@@ -602,6 +606,7 @@ STABLE_TORCH_LIBRARY(quoin, m) {
   m.def("_new_slot() -> int");
   m.def("_free_slot(int slot) -> ()");
   m.def("_prepare_calls() -> int");
+  m.def("_set_overlap(bool enabled) -> ()");
 }
 
 // The same functions for both: they look where their tensors are.
@@ -622,4 +627,5 @@ STABLE_TORCH_LIBRARY_IMPL(quoin, CompositeExplicitAutograd, m) {
   m.impl("_new_slot", TORCH_BOX(&new_slot));
   m.impl("_free_slot", TORCH_BOX(&free_slot));
   m.impl("_prepare_calls", TORCH_BOX(&prepare_calls));
+  m.impl("_set_overlap", TORCH_BOX(&set_overlap));
 }

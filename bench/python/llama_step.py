@@ -7,7 +7,8 @@ Times, in one run on the same weights, in three parts, each checked against bflo
 timed: the linear layers of the decode step with their quantisers; the whole decode step (static
 cache, bfloat16 head); prefill. Every variant's blocks go through torch.compile(fullgraph=True), and
 the whole step is captured into one CUDA graph. Layers that share an input quantise it once.
-Candidates take turns; medians of the rounds.
+Candidates take turns; medians of the rounds. quoin's launches overlap (quoin.torch.set_overlap): no
+step writes weights.
 
 Memory (alone with --memory-only): each variant in a process that holds nothing but its own weights.
 The model is blocks, norms and head, without an embedding.
@@ -422,10 +423,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3, help="for each table row's round")
     parser.add_argument("--tiny", action="store_true", help="small layers, to try the script")
     parser.add_argument("--memory-only", action="store_true", help="no times")
+    parser.add_argument(
+        "--no-overlap", action="store_true", help="quoin's launches wait for the kernel ahead"
+    )
     parser.add_argument("--out", type=pathlib.Path, help="JSON file to write")
     args = parser.parse_args()
     if not torch.cuda.is_available():
         parser.error("PyTorch sees no CUDA device; this benchmark needs one")
+    quoin.torch.set_overlap(not args.no_overlap)
     result: dict = {"memory": memory_rows(args)}  # first: the card must be empty
     if not args.memory_only:
         result["host_us"] = host_times()
@@ -439,6 +444,7 @@ def main() -> None:
         "python": sys.version.split()[0],
         "shape": dataclasses.asdict(shape_of(args)),
         "context": args.length,
+        "overlap": not args.no_overlap,
         **result,
     }
     if args.out:

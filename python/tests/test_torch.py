@@ -496,6 +496,26 @@ def test_cuda_graph_and_streams():
     assert same(z, layer(big[:4, :96]))
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_overlapping_launches_give_the_same_bits(device):
+    linears = [nn.Linear(1024, 1024, dtype=torch.float16, device=device) for _ in range(4)]
+    layers = [quoin.torch.Int8Linear.from_float(linear) for linear in linears]
+
+    def chain():
+        y = torch.ones(16, 1024, dtype=torch.float16, device=device)
+        for _ in range(5):
+            for layer in layers:
+                y = layer(y)
+        return y
+
+    expected = chain()
+    quoin.torch.set_overlap(True)
+    try:
+        assert same(chain(), expected) and same(chain(), expected)
+    finally:
+        quoin.torch.set_overlap(False)
+
+
 @no_gpu
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two GPUs")
 def test_another_device():

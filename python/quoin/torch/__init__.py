@@ -14,7 +14,13 @@ load_state_dict, in place, .to(), a copy - is packed again by itself.
 
 from .layers import Int8Linear, RowwiseInt8Linear
 from .model import LayerReport, QuantizationReport, quantize_
-from .ops import dynamic_linear, fused_int8_rowwise_dequant_matmul, linear, quantize_rows
+from .ops import (
+    dynamic_linear,
+    fused_int8_rowwise_dequant_matmul,
+    linear,
+    quantize_rows,
+    set_overlap,
+)
 
 __all__ = [
     "Int8Linear",
@@ -26,4 +32,5 @@ __all__ = [
     "linear",
     "quantize_",
     "quantize_rows",
+    "set_overlap",
 ]

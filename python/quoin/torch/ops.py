@@ -83,6 +83,14 @@ def _fake_output(x: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype) -> t
     return torch.empty((*x.shape[:-1], weight.shape[0]), dtype=dtype, device=x.device)
 
 
+def set_overlap(enabled: bool) -> None:
+    """Whether a product on a GPU may fetch its weights before the kernel ahead of it on the stream
+    has finished (`RunOptions::overlap`; off at first, for the whole process). For decoding with
+    weights that nothing writes any more: a layer that runs right behind a copy into its weight, on
+    the same stream, could still see some of the old ones. What CUDA graphs captured stays."""
+    torch.ops.quoin._set_overlap(bool(enabled))
+
+
 def quantize_rows(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """int8 codes [..., K] and float32 scales [...] of x [..., K], by the largest magnitude of each
     row (`quoin.quantize_rows`). x is float16, bfloat16 or float32, its last dimension contiguous."""
