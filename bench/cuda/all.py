@@ -3,7 +3,7 @@
     python3 bench/cuda/all.py BENCH [--json FILE] [--part sweep|every-m|torch ...] [--quick]
 
 BENCH is quoin_cuda_bench, built with QUOIN_CUTLASS. On the published grid, every layer with every
-batch: BENCH checks every result bit for bit before it times it, and times quoin's kernels, CUTLASS
+batch: BENCH checks quoin's results bit for bit, CUTLASS's to 1/512, and then times quoin's kernels, CUTLASS
 and the dynamic layer (sweep); every number of rows from 1 to 256 on two layers (every-m);
 torch_peers.py checks and times PyTorch and Triton on the same card (torch). One JSON file; every
 row names shape, kernel and microseconds; ours, what the library runs (pick, dynamic) and the serving

@@ -157,7 +157,7 @@ struct Bench {
   }
   /// `settle`: each timing follows that many milliseconds of the same graph, the first four times
   /// as many. `seed`: of the orders; with one for all shapes the same kernels would follow each
-  /// other on each, and a kernel runs up to 8% faster after one that takes less power.
+  /// other on each, and a kernel runs up to 10% faster after one that takes less power.
   void run(std::vector<Timed>& all, double settle = 0, unsigned seed = 20261121) const {
     for (auto& t : all) once(t, true);
     std::vector<std::size_t> order(all.size());

@@ -1,6 +1,6 @@
 // How good the planner's picks are: for every shape of a sweep (bench.cu's JSON), the time of the
-// kernel that plan_cuda picks, launched as the library does, over the fastest of ours, launched
-// either way.
+// kernel that plan_cuda picks (or the next one that the sweep has timed), launched as the library
+// does, over the fastest of ours, launched either way.
 //
 //   g++ -std=c++20 -O2 -Isrc -Iinclude -DFMT_HEADER_ONLY bench/cuda/regret.cpp \
 //       src/linear/plan/cuda_plan.cpp src/cost/devices.cpp -o regret

@@ -104,11 +104,11 @@ TEST(CudaPlan, GoldenPicks) {
 // Measured: time of dependent launches over time of others (launch_dependently's comment).
 TEST(CudaPlan, LaunchesEarlyWhereThatGains) {
   for (const CudaShape& s : {CudaShape{1, 2048, 2048}, CudaShape{512, 2048, 2048},
-                             CudaShape{128, 4096, 4096}, CudaShape{128, 28672, 4096}}) {
+                             CudaShape{128, 28672, 4096}, CudaShape{192, 4096, 14336}}) {
     EXPECT_TRUE(launch_dependently(s, Ahead::quantiser)) << s.m << " x " << s.n << " x " << s.k;
   }
   for (const CudaShape& s : {CudaShape{384, 4096, 4096}, CudaShape{192, 28672, 4096},
-                             CudaShape{128, 4096, 14336}, CudaShape{128, 8192, 8192}}) {
+                             CudaShape{193, 4096, 14336}, CudaShape{128, 8192, 8192}}) {
     EXPECT_FALSE(launch_dependently(s, Ahead::quantiser)) << s.m << " x " << s.n << " x " << s.k;
   }
   for (const CudaShape& s : {CudaShape{1, 2048, 2048}, CudaShape{512, 2048, 2048},

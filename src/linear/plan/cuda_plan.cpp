@@ -217,14 +217,15 @@ bool launch_dependently(const CudaShape& s, Ahead ahead) {
   if (weight_bytes <= (std::int64_t{8} << 20)) return s.m <= 512;
   if (ahead == Ahead::quantiser) {
     // Time chained over time not, by M: 2048x2048 .70 at 1, .84 at 128, .90 at 384, .96 at 512, 1.0
-    // at 1024; 4096x4096 .84, .99, .99, and 1.04 at 384; 28672x4096 .95, .96, and 1.08 at 192; but
-    // 4096x14336 1.01, 1.11, 1.29 and 8192x8192 .86, 1.05.
-    return s.m <= 64 || (s.m <= 128 && s.k <= 4096) ||
+    // at 1024; 4096x4096 .84, .99, .99, and 1.04 at 384; 28672x4096 .90 at 1, .93 at 128, and 1.1
+    // at 192; 4096x14336 .81 at 1, .94 at 64, .98 at 128, .95 at 192; but 8192x8192 .87, 1.04 at
+    // 128.
+    return s.m <= 64 || (s.m <= 128 && s.k <= 4096) || (s.m <= 192 && s.n <= 4096) ||
            (s.m <= 256 && weight_bytes <= (std::int64_t{20} << 20));
   }
-  // Product after product: 2048x2048 .60 at 1, .85 at 128, .97 at 256, .93 at 384, .96 at 512;
-  // 4096x4096 .84 at 1, .93 at 64, .96 at 96 with K in two (1.05 without); 28672x4096 .96, .99;
-  // 8192x8192 .93, .95; 4096x14336 .95 at 1, .97 at 32, .94 at 64, .96 at 96. From 65 rows on it is
+  // Product after product: 2048x2048 .60 at 1, .83 at 128, .94 at 256, .92 at 384, .95 at 512;
+  // 4096x4096 .87 at 1, .93 at 64, .96 at 96 with K in two (1.04 without); 28672x4096 .96, .99;
+  // 8192x8192 .93, .95; 4096x14336 .95 at 1, .96 at 32, .94 at 64, .96 at 96. From 65 rows on it is
   // the kernels of 80 and 96 that gain, whose halves of K fit the SMs where N is at most 4,096.
   return s.m <= 64 || (s.m <= 96 && s.n <= 4096);
 }

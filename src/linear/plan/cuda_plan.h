@@ -63,9 +63,9 @@ struct CudaPlanned {
                                 const cost::GpuDevice& device, const CudaRates& rates = {});
 
 /// Seconds less that a kernel takes where the library launches it before the one ahead has
-/// finished, layer after layer; 0 where it does not. Measured, not modelled: most where both fit
-/// the device together, more with clusters, whose launch is then hidden, and with persistent
-/// kernels.
+/// finished, layer after layer; 0 where it does not launch so, negative for kernels that lose by
+/// it. Measured, not modelled: most where both fit the device together, more with clusters, whose
+/// launch is then hidden, and with persistent kernels.
 [[nodiscard]] double early_gain(const Config& config, const CudaShape& shape,
                                 const cost::GpuDevice& device);
 

@@ -30,8 +30,9 @@ struct Config {
   }
   /// 32-bit sums that a math thread holds.
   [[nodiscard]] constexpr int sums() const { return warpgroup_rows() * tile_b / 128 * chains; }
-  /// From so many sums on the loading warp brings three idle ones, to lend its registers (setmaxnreg
-  /// works on whole warpgroups; without, 9 warps get 168 registers each and the sums spill).
+  /// From so many sums on the loading warp brings three idle ones, to lend its registers
+  /// (setmaxnreg works on whole warpgroups; without, 9 warps get 168 registers each and the sums
+  /// spill).
   [[nodiscard]] constexpr bool lends_registers() const {
     return sums() >= (warpgroups == 2 ? 112 : 128);
   }

@@ -8,8 +8,9 @@
 // integers, so the order does not matter. With cluster_a or cluster_b > 1 CTAs that need the same
 // rows each load a part and multicast it.
 //
-// The grid is persistent: the ring of stages runs on across tiles, so the next tile's loads are in
-// flight while this one is finished. Nothing is initialised in global memory, nothing is atomic.
+// A persistent kernel's ring of stages runs on across tiles, so the next tile's loads are in flight
+// while this one is finished; the others do one tile each. Nothing is initialised in global memory,
+// nothing is atomic.
 #pragma once
 
 #include "linear/kernels/cuda/ptx.h"
@@ -238,7 +239,7 @@ __global__ void __launch_bounds__(Layout<Choice::kConfig>::kThreads, Choice::kCo
   if (warp == L::kWarps - 1 && ptx::elected()) {
     ptx::prefetch_map(&map_a);
     ptx::prefetch_map(&map_b);
-    if (L::kBulk && k16Bit) ptx::prefetch_map(&map_y);
+    if (L::kBulk && k16Bit && p.store_eights) ptx::prefetch_map(&map_y);
   }
   Loader<kC> loader{p, &map_a, &map_b, shared, Walk<kC>(p)};
   if (warp < kC.issuers && ptx::elected()) loader.start(warp);

@@ -30,7 +30,8 @@ struct Params {
   DataType out_type, bias_type;
   bool dependent;     // launched before its producer has finished
   bool store_pairs;   // 16-bit y[m, n] and y[m, n + 1] may be stored at once for even n
-  bool store_eights;  // 16-bit y[m, n] to y[m, n + 7], for n a multiple of 8; there is a map of y
+  bool store_eights;  // 16-bit y[m, n] to y[m, n + 7], for n a multiple of 8;
+                      // a persistent kernel then has a map of y
   int stage_bytes;    // that arrive in a stage: less than its size where boxes are cut to M
 };
 

@@ -2,7 +2,7 @@
 // ISA, Asynchronous Warpgroup Level Matrix Instructions). A thread holds N/2 sums: for column group
 // j (8 columns) d[4j] and d[4j+1] are row lane/4 and columns 8j + 2(lane%4), +1 of its warp's 16
 // rows, d[4j+2] and d[4j+3] the same eight rows below. The instruction exists for more N (24, 48,
-// 80, 144 to 240 but 192 and 224); these have users.
+// 144 to 240 but 192 and 224); these have users.
 #pragma once
 
 #include <cstdint>
