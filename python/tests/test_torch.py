@@ -418,7 +418,22 @@ def test_errors_hold_the_values(device):
             lambda: ops.quantize_rows.out(x, codes=codes, scales=scales.to("meta")),
             "scales is on meta",
         ),
+        (
+            lambda: ops.dynamic_linear.out(
+                x, layer.weight.to("meta"), layer.weight_scale, out=x.new_empty(3, 40)
+            ),
+            "weight is on meta",
+        ),
     ]
+    given = {"scale_x": scales, "weight": layer.weight, "scale_w": layer.weight_scale}
+    for name in given:
+        others = {**given, name: given[name].to("meta")}
+        cases.append(
+            (
+                lambda others=others: ops.linear.out(codes, **others, out=x.new_empty(3, 40)),
+                f"{name} is on meta",
+            )
+        )
     if device != "cpu":
         cases.append((lambda: layer(codes, scales.cpu()), "scale_x is on the CPU, but x on cuda:0"))
         cases.append((lambda: layer(x.cpu()), "weight|cuda:0"))

@@ -84,13 +84,13 @@ std::int64_t row_stride_elems(const ConstTensor& t) {
 }
 
 /// Which kernel does M rows, remembered without locks: a table of the last answers, each a single
-/// word (rows, kernel + 1) that is written whole.
+/// word (rows, early, kernel + 1) that is written whole.
 class Picks {
  public:
   [[nodiscard]] int kernel(const cost::GpuDevice& row, const cuda::CudaShape& shape) const {
     if (shape.m > kMost) return -1;
     std::atomic<std::uint64_t>& slot = slots_[static_cast<std::size_t>(shape.m) % kSlots];
-    const auto rows = static_cast<std::uint64_t>(shape.m) << 8;
+    const auto rows = (static_cast<std::uint64_t>(shape.m) << 1 | (shape.early ? 1 : 0)) << 8;
     const std::uint64_t known = slot.load(std::memory_order_relaxed);
     if ((known & ~std::uint64_t{0xFF}) == rows && known != 0) {
       return static_cast<int>(known & 0xFF) - 1;
@@ -163,7 +163,7 @@ class CudaLayer final : public GpuLayer {
     if (p.m == 0 || p.n == 0) return {};
     const Inside inside(device_);
     const auto on = static_cast<cudaStream_t>(options.stream);
-    const int kernel = kernel_of(p);
+    const int kernel = kernel_of(p, options.overlap);
     const bool early = gains_early(kernel, p, cuda::Ahead::any_kernel) && may_start_early(options);
     return launched(launch(kernel, p, on, early), p, inside, on);
   }
@@ -183,7 +183,7 @@ class CudaLayer final : public GpuLayer {
     if (p.m == 0 || p.n == 0) return {};
     const Inside inside(device_);
     const auto on = static_cast<cudaStream_t>(options.stream);
-    const int kernel = kernel_of(p);
+    const int kernel = kernel_of(p, true);  // behind its quantiser
     const bool early = gains_early(kernel, p, cuda::Ahead::quantiser);
     cudaError_t error = cuda::launch_quantize(
         {x.data, codes, scales, p.m, p.k, row_stride_elems(x), p.x_stride_elems, x.type}, on,
@@ -229,11 +229,11 @@ class CudaLayer final : public GpuLayer {
     return check_aligned("y", y);
   }
 
-  /// The number of the sm90a kernel for a problem; -1: sm80's.
-  [[nodiscard]] int kernel_of(const cuda::Problem& p) const {
+  /// The number of the sm90a kernel for a problem, which may be launched early or not; -1: sm80's.
+  [[nodiscard]] int kernel_of(const cuda::Problem& p, bool early) const {
     if (maps_.empty()) return -1;
     const int kernel =
-        picks_.kernel(device_.row(), {p.m, p.n, p.k, static_cast<int>(size_of(p.out_type))});
+        picks_.kernel(device_.row(), {p.m, p.n, p.k, static_cast<int>(size_of(p.out_type)), early});
     if (kernel < 0 || cuda::refusal(cuda::config_at(kernel), p) != nullptr) return -1;
     return kernel;
   }

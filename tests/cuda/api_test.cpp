@@ -228,6 +228,8 @@ TEST_F(Gpu, EqualsTheCpu) {
         Options{.m = 33, .n = 72, .k = 512, .offset = 5}, Options{.m = 64, .n = 96, .k = 0},
         Options{.m = 193, .n = 515, .k = 1024, .lowest = true},
         Options{.m = 300, .n = 520, .k = 1040, .pad = 32}, Options{.m = 1100, .n = 1030, .k = 640},
+        Options{.m = 128, .n = 16384, .k = 256},  // stored by the copy engine
+        Options{.m = 128, .n = 16392, .k = 256, .y_pad = 8},
         Options{.m = 3, .n = 9, .k = 131071, .pad = 1}}) {
     for (const DataType out : outs) {
       Options o = shape;

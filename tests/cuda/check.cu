@@ -61,6 +61,7 @@ struct Case {
   int pad = 0;    // extra bytes in a row of x and w beyond the next multiple of 16; 1: unaligned
   int y_pad = 0;  // extra elements in a row of y
   Data data = Data::random;
+  int y_offset = 0;  // elements before y
 };
 
 constexpr Case kCases[] = {
@@ -102,6 +103,14 @@ constexpr Case kCases[] = {
     {31, 65, 36, 4},
     {7, 5, 0},
     {300, 257, 131071, 1, 3},
+    {300, 8, 256},
+    {2500, 40, 512},
+    {129, 56, 384, 0, 8},
+    {300, 20, 256},
+    {256, 448, 256},
+    {130, 264, 256, 0, 0, Data::random, 1},
+    {65, 2048, 256, 0, 0, Data::random, 2},
+    {300, 520, 256, 0, 0, Data::random, 4},
 };
 
 constexpr DataType kOutTypes[] = {DataType::float16, DataType::bfloat16, DataType::float32,
@@ -190,7 +199,7 @@ std::vector<std::uint8_t> expected_bytes(const Case& c, const std::vector<int>& 
                                          float factor, std::int64_t y_stride, int fill) {
   namespace e = quoin::epilogue;
   const std::size_t size = static_cast<std::size_t>(quoin::size_of(out));
-  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(c.m * y_stride) * size + 64,
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(c.y_offset + c.m * y_stride) * size + 64,
                                   static_cast<std::uint8_t>(fill));
   for (std::int64_t m = 0; m < c.m; ++m) {
     for (std::int64_t n = 0; n < c.n; ++n) {
@@ -203,7 +212,8 @@ std::vector<std::uint8_t> expected_bytes(const Case& c, const std::vector<int>& 
                : out == DataType::float16 ? e::half_from_float(y)
                                           : e::bfloat16_from_float(y);
       }
-      std::memcpy(&bytes[static_cast<std::size_t>(m * y_stride + n) * size], &bits, size);
+      std::memcpy(&bytes[static_cast<std::size_t>(c.y_offset + m * y_stride + n) * size], &bits,
+                  size);
     }
   }
   return bytes;
@@ -249,6 +259,30 @@ __global__ void write_late(std::int8_t* x, const std::int8_t* from_x, std::size_
   for (std::int64_t i = threadIdx.x; i < rows; i += blockDim.x) scale[i] = from_scale[i];
 }
 
+/// Reads what the kernel ahead has written, at once after waiting for it, launched while it runs.
+__global__ void read_early(const std::uint8_t* from, std::uint8_t* to, std::size_t bytes) {
+  ptx::wait_for_producer_kernel();
+  const std::size_t step = std::size_t{gridDim.x} * blockDim.x;
+  for (std::size_t i = blockIdx.x * std::size_t{blockDim.x} + threadIdx.x; i < bytes; i += step) {
+    to[i] = from[i];
+  }
+}
+
+cudaError_t launch_read_early(const DeviceArray<std::uint8_t>& from, DeviceArray<std::uint8_t>& to,
+                              cudaStream_t stream) {
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(132);
+  config.blockDim = dim3(256);
+  config.stream = stream;
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  return cudaLaunchKernelEx(&config, read_early, static_cast<const std::uint8_t*>(from.data),
+                            to.data, from.size);
+}
+
 void check_case(const Case& c, int index, std::mt19937& random, bool quick, Tally& tally) {
   const bool unaligned = c.pad == 1;
   const std::int64_t stride = unaligned ? c.k + 1 : (c.k + 15) / 16 * 16 + c.pad;
@@ -270,7 +304,7 @@ void check_case(const Case& c, int index, std::mt19937& random, bool quick, Tall
   const DeviceArray<std::int8_t> late_x(o.x);
   const DeviceArray<float> late_scale(o.scale_x);
   for (const DataType out : kOutTypes) {
-    if (quick && out == DataType::bfloat16) continue;
+    if (quick && out == (index % 2 == 0 ? DataType::bfloat16 : DataType::float16)) continue;
     Problem p;
     p.x = x.data, p.w = w.data;
     p.scale_x = scale_x.data, p.scale_w = scale_w.data;
@@ -285,8 +319,9 @@ void check_case(const Case& c, int index, std::mt19937& random, bool quick, Tall
     constexpr int kFill = 0xA5;
     const auto expected =
         expected_bytes(c, sums, o, out, bias_type, p.factor, p.y_stride_elems, kFill);
-    DeviceArray<std::uint8_t> y(expected);
-    p.y = y.data;
+    DeviceArray<std::uint8_t> y(expected), elsewhere(expected);
+    const std::int64_t before = c.y_offset * quoin::size_of(out);
+    p.y = y.data + before;
     const std::string label = std::to_string(c.m) + "x" + std::to_string(c.n) + "x" +
                               std::to_string(c.k) + " case " + std::to_string(index) + " " +
                               text_of(out) + " ";
@@ -310,6 +345,19 @@ void check_case(const Case& c, int index, std::mt19937& random, bool quick, Tall
       }
       count(matches(p, expected, y, kFill, who,
                     [&](const Problem& q) { return launch(plan, q, nullptr); }));
+      if (candidate.config.persistent) {  // many tiles a CTA: its shared memory is used again
+        LaunchPlan few = plan;
+        few.resident = std::min(plan.resident, 3);
+        count(matches(p, expected, y, kFill, who + " on few SMs",
+                      [&](const Problem& q) { return launch(few, q, nullptr); }));
+      }
+      count(matches(p, expected, y, kFill, who + " read early", [&](const Problem& q) {
+        must(cudaMemset(elsewhere.data, kFill, elsewhere.size), "memset");
+        Problem to = q;
+        to.y = elsewhere.data + before;
+        const cudaError_t launched = launch(plan, to, stream);
+        return launched == cudaSuccess ? launch_read_early(elsewhere, y, stream) : launched;
+      }));
       count(matches(p, expected, y, kFill, who + " early", [&](const Problem& q) {
         must(cudaMemset(late_x.data, kFill, late_x.size), "memset");
         must(cudaMemset(late_scale.data, kFill, late_scale.size * sizeof(float)), "memset");

@@ -35,8 +35,8 @@ TEST(CudaPlan, ThePickIsTheFirstOfThePlan) {
   for (const std::int64_t m : {0, 1, 5, 16, 17, 64, 65, 128, 129, 160, 161, 500, 3000, 70000}) {
     for (const std::int64_t n : {0, 1, 72, 2048, 28672}) {
       for (const std::int64_t k : {0, 1, 100, 4096}) {
-        for (const int out_bytes : {2, 4}) {
-          const CudaShape shape{m, n, k, out_bytes};
+        for (const auto& [out_bytes, early] : {std::pair{2, true}, {2, false}, {4, true}}) {
+          const CudaShape shape{m, n, k, out_bytes, early};
           const auto plan = plan_cuda(h200(), shape);
           const bool none = !plan.front().refused_because.empty();
           EXPECT_EQ(pick_cuda(h200(), shape), none ? -1 : plan.front().kernel)
@@ -93,6 +93,8 @@ TEST(CudaPlan, GoldenPicks) {
   EXPECT_EQ(pick({32, 28672, 4096}), "x32 W64 k2 s17 h2 p");
   EXPECT_EQ(pick({16, 4096, 14336}), "x16 W64 k2 s20 h4 p");
   EXPECT_EQ(pick({16, 8192, 8192}), "x16 W64 k2 s10 h4 o2");
+  EXPECT_EQ(pick({16, 4096, 14336, 2, false}), "x16 W64 k2 s10 h4 o2");
+  EXPECT_EQ(pick({96, 2048, 2048, 2, false}), "x64 w64 s12");
   EXPECT_EQ(pick({64, 2048, 2048}), "x64 W64 k2 s12");
   EXPECT_EQ(pick({65, 2048, 2048}), "x80 W64 k2 s10");
   EXPECT_EQ(pick({96, 2048, 2048}), "x96 W64 k2 s9");

@@ -53,14 +53,38 @@ def _(
     return _fake_output(x, weight, x.dtype)
 
 
-def _fake_out(
-    x: torch.Tensor, *_: object, slot: torch.Tensor | None = None, **others: object
+@library.register_fake("quoin::quantize_rows.out")
+def _(x: torch.Tensor, *, codes: torch.Tensor, scales: torch.Tensor) -> None:
+    _check_devices(x, codes=codes, scales=scales)
+
+
+@library.register_fake("quoin::linear.out")
+def _(
+    x: torch.Tensor,
+    scale_x: torch.Tensor,
+    weight: torch.Tensor,
+    scale_w: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    dequant_factor: float = BOTH_ABSMAX,
+    slot: torch.Tensor | None = None,
+    *,
+    out: torch.Tensor,
 ) -> None:
-    _check_devices(x, **others)
+    _check_devices(x, scale_x=scale_x, weight=weight, scale_w=scale_w, bias=bias, out=out)
 
 
-for _out_variant in ("quantize_rows.out", "linear.out", "dynamic_linear.out"):
-    library.register_fake(f"quoin::{_out_variant}", _fake_out)
+@library.register_fake("quoin::dynamic_linear.out")
+def _(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    scale_w: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    dequant_factor: float = BOTH_ABSMAX,
+    slot: torch.Tensor | None = None,
+    *,
+    out: torch.Tensor,
+) -> None:
+    _check_devices(x, weight=weight, scale_w=scale_w, bias=bias, out=out)
 
 
 def _check_devices(x: torch.Tensor, **others: object) -> None:
@@ -86,8 +110,9 @@ def _fake_output(x: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype) -> t
 def set_overlap(enabled: bool) -> None:
     """Whether a product on a GPU may fetch its weights before the kernel ahead of it on the stream
     has finished (`RunOptions::overlap`; off at first, for the whole process). For decoding with
-    weights that nothing writes any more: a layer that runs right behind a copy into its weight, on
-    the same stream, could still see some of the old ones. What CUDA graphs captured stays."""
+    finished weights: a product right behind a kernel that writes its weight - or makes it, where
+    another one lay at the same address - could read what was there before. Synchronise once after
+    the last change of a weight. What CUDA graphs captured stays."""
     torch.ops.quoin._set_overlap(bool(enabled))
 
 

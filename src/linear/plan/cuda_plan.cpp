@@ -147,7 +147,7 @@ double cuda_price(const Config& c, const CudaShape& s, const cost::GpuDevice& de
 
 double early_gain(const Config& c, const CudaShape& s, const cost::GpuDevice& device) {
   const std::int64_t weight_bytes = s.n * s.k;
-  if (!launch_dependently(s, Ahead::any_kernel)) return 0;
+  if (!s.early || !launch_dependently(s, Ahead::any_kernel)) return 0;
   const double load = grid_of(c, s).ctas / (device.sms * c.ctas);  // of the device
   if (weight_bytes <= (std::int64_t{8} << 20)) {
     if (load <= 0.5) return c.split_k > 1 ? 1.3e-6 : 0.65e-6;

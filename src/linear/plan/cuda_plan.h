@@ -18,6 +18,7 @@ namespace quoin::cuda {
 struct CudaShape {
   std::int64_t m = 0, n = 0, k = 0;
   int out_bytes = 2;
+  bool early = true;  // may be launched before what is ahead has finished, where that gains
 };
 
 /// What the price is made from, beside the device table and each kernel's `Config::permille`.

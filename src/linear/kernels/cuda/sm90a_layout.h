@@ -81,6 +81,9 @@ struct Layout {
   static_assert(!kC.ping_pong || (kC.split_k == 1 && kC.persistent && kC.warpgroups == 2));
   static_assert(kWarpgroupRows % 64 == 0 && kGroups % kFinishers == 0);
   static_assert(!kLends || kC.warpgroups * kC.ctas == 2);
+  // The 128-byte swizzle counts from multiples of 1024; panels take turns across tiles.
+  static_assert(kABytes % 1024 == 0 && kStageBytes % 1024 == 0 && kPanel % 1024 == 0);
+  static_assert(!kBulk || (kC.tile_b + 63) / 64 * (kWarpgroupRows / 64) % kPanelsAtOnce == 0);
   static_assert(kBytes <= 232448, "227 KiB of shared memory a CTA");
 };
 
