@@ -53,38 +53,20 @@ def _(
     return _fake_output(x, weight, x.dtype)
 
 
-@library.register_fake("quoin::quantize_rows.out")
-def _(x: torch.Tensor, *, codes: torch.Tensor, scales: torch.Tensor) -> None:
-    _check_devices(x, codes=codes, scales=scales)
+def _register_fake_out(operator: torch._ops.OpOverload) -> None:
+    """Of an out variant, which computes nothing on fake tensors."""
+    names = [argument.name for argument in operator._schema.arguments]
+
+    def fake(*arguments: object, **others: object) -> None:
+        given = {**dict(zip(names, arguments, strict=False)), **others}
+        given.pop("slot", None)  # on the CPU, always
+        _check_devices(**given)
+
+    library.register_fake(operator.name(), fake)
 
 
-@library.register_fake("quoin::linear.out")
-def _(
-    x: torch.Tensor,
-    scale_x: torch.Tensor,
-    weight: torch.Tensor,
-    scale_w: torch.Tensor,
-    bias: torch.Tensor | None = None,
-    dequant_factor: float = BOTH_ABSMAX,
-    slot: torch.Tensor | None = None,
-    *,
-    out: torch.Tensor,
-) -> None:
-    _check_devices(x, scale_x=scale_x, weight=weight, scale_w=scale_w, bias=bias, out=out)
-
-
-@library.register_fake("quoin::dynamic_linear.out")
-def _(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    scale_w: torch.Tensor,
-    bias: torch.Tensor | None = None,
-    dequant_factor: float = BOTH_ABSMAX,
-    slot: torch.Tensor | None = None,
-    *,
-    out: torch.Tensor,
-) -> None:
-    _check_devices(x, weight=weight, scale_w=scale_w, bias=bias, out=out)
+for _name in ("quantize_rows", "linear", "dynamic_linear"):
+    _register_fake_out(getattr(torch.ops.quoin, _name).out)
 
 
 def _check_devices(x: torch.Tensor, **others: object) -> None:
