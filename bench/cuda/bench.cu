@@ -508,8 +508,12 @@ double read_speed(const Bench& bench, std::int64_t bytes) {
 
 /// What a call of the library does: the planner's pick, as a dependent launch where that gains.
 const Row* run_of(const Shape& s, const std::vector<Row>& rows) {
-  return row_named(
-      pick_name(s) + (launch_dependently({s.m, s.n, s.k}, Ahead::any_kernel) ? " >" : ""), rows);
+  const quoin::cost::GpuDevice& device = *quoin::cost::find_gpu("h200");
+  const CudaShape shape{s.m, s.n, s.k};
+  const int kernel = pick_cuda(device, shape);
+  if (kernel < 0) return nullptr;
+  const bool early = launches_early(config_at(kernel), shape, device, Ahead::any_kernel);
+  return row_named(name(config_at(kernel)) + (early ? " >" : ""), rows);
 }
 
 /// What a dynamic call does: the same after the quantiser.

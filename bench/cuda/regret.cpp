@@ -63,8 +63,9 @@ int main(int argc, char** argv) {
     for (const auto& [kernel, time] : times) {
       if (time < best) best = time, fastest = kernel;
     }
-    const bool early = quoin::cuda::launch_dependently({m, n, k}, quoin::cuda::Ahead::any_kernel);
     for (const auto& planned : quoin::cuda::plan_cuda(*device, {m, n, k})) {
+      const bool early = quoin::cuda::launches_early(*planned.config, {m, n, k}, *device,
+                                                     quoin::cuda::Ahead::any_kernel);
       const auto found = times.find(quoin::cuda::name(*planned.config) + (early ? " >" : ""));
       if (!planned.refused_because.empty() || found == times.end()) continue;
       const double regret = found->second / best;

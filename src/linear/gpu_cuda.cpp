@@ -240,8 +240,9 @@ class CudaLayer final : public GpuLayer {
 
   /// Whether a product gains from a launch before what is ahead on the stream has finished: it then
   /// fetches weights at once and waits with everything else.
-  [[nodiscard]] static bool gains_early(int kernel, const cuda::Problem& p, cuda::Ahead ahead) {
-    return kernel >= 0 && cuda::launch_dependently({p.m, p.n, p.k}, ahead);
+  [[nodiscard]] bool gains_early(int kernel, const cuda::Problem& p, cuda::Ahead ahead) const {
+    return kernel >= 0 &&
+           cuda::launches_early(cuda::config_at(kernel), {p.m, p.n, p.k}, device_.row(), ahead);
   }
   /// Not where what is ahead may be what writes the weights. It is not where the layer's launch
   /// before this one was on the same stream; nor in a capture, but for the layer's first launch

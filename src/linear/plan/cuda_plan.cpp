@@ -166,13 +166,19 @@ double early_gain(const Config& c, const CudaShape& s, const cost::GpuDevice& de
   return c.ctas > 1 ? -1.1e-6 : 0.4e-6;
 }
 
+bool launches_early(const Config& c, const CudaShape& s, const cost::GpuDevice& device,
+                    Ahead ahead) {
+  if (!launch_dependently(s, ahead)) return false;
+  return ahead == Ahead::quantiser || early_gain(c, s, device) > 0;
+}
+
 namespace {
 
 /// As the library launches.
 double launched_price(const Config& c, const CudaShape& s, const cost::GpuDevice& device,
                       const CudaRates& rates) {
   const double plain = cuda_price(c, s, device, rates);
-  return std::max(plain / 2, plain - early_gain(c, s, device));
+  return std::max(plain / 2, plain - std::max(0.0, early_gain(c, s, device)));
 }
 
 }  // namespace

@@ -63,14 +63,27 @@ struct CudaPlanned {
 [[nodiscard]] double cuda_price(const Config& config, const CudaShape& shape,
                                 const cost::GpuDevice& device, const CudaRates& rates = {});
 
-/// Seconds less that a kernel takes where the library launches it before the one ahead has
-/// finished, layer after layer; 0 where it does not launch so, negative for kernels that lose by
-/// it. Measured, not modelled: most where both fit the device together, more with clusters, whose
-/// launch is then hidden, and with persistent kernels.
+/// What a product finds ahead of it on its stream: its own quantiser, which lets it start at once,
+/// or any kernel, which may let it start when it ends.
+enum class Ahead { quantiser, any_kernel };
+
+/// Whether the product gains from starting before what is ahead has finished (programmatic
+/// dependent launch). It loses where early CTAs end up on other SMs than L2 serves best.
+[[nodiscard]] bool launch_dependently(const CudaShape& shape, Ahead ahead);
+
+/// Seconds less that a kernel takes where it is launched before the one ahead has finished, layer
+/// after layer; negative where it loses, 0 where the shape does not gain at all. Measured, not
+/// modelled: most where both fit the device together, more with clusters, whose launch is then
+/// hidden, and with persistent kernels.
 [[nodiscard]] double early_gain(const Config& config, const CudaShape& shape,
                                 const cost::GpuDevice& device);
 
-/// Every kernel of sm90a_configs.h at its price less its `early_gain`: those in range first, the
+/// Whether the library launches a kernel so, if it may: the shape gains, and the kernel.
+[[nodiscard]] bool launches_early(const Config& config, const CudaShape& shape,
+                                  const cost::GpuDevice& device, Ahead ahead);
+
+/// Every kernel of sm90a_configs.h at its price, less its `early_gain` where it is launched early:
+/// those in range first, the
 /// cheapest at the front, refused ones last.
 [[nodiscard]] std::vector<CudaPlanned> plan_cuda(const cost::GpuDevice& device,
                                                  const CudaShape& shape,
@@ -79,14 +92,6 @@ struct CudaPlanned {
 /// The number of the first kernel of `plan_cuda`, or -1 where all are refused. Allocates nothing.
 [[nodiscard]] int pick_cuda(const cost::GpuDevice& device, const CudaShape& shape,
                             const CudaRates& rates = {}) noexcept;
-
-/// What a product finds ahead of it on its stream: its own quantiser, which lets it start at once,
-/// or any kernel, which may let it start when it ends.
-enum class Ahead { quantiser, any_kernel };
-
-/// Whether the product gains from starting before what is ahead has finished (programmatic
-/// dependent launch). It loses where early CTAs end up on other SMs than L2 serves best.
-[[nodiscard]] bool launch_dependently(const CudaShape& shape, Ahead ahead);
 
 /// "x64 w64 s12            4.5 us" a line, refusals with their reason.
 [[nodiscard]] std::string to_string(const std::vector<CudaPlanned>& plan);
