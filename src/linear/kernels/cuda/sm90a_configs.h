@@ -54,8 +54,6 @@ inline constexpr Config kMiddleConfigs[] = {
      .permille = 965},
     {.swap = false, .tile_a = 128, .tile_b = 64, .warpgroups = 2, .split_k = 1, .stages = 8,
      .permille = 1018},
-    {.swap = false, .tile_a = 128, .tile_b = 64, .warpgroups = 2, .split_k = 2, .stages = 8,
-     .permille = 1058},
     {.swap = false, .tile_a = 128, .tile_b = 96, .warpgroups = 2, .split_k = 1, .stages = 7,
      .permille = 1025},
     {.swap = false, .tile_a = 128, .tile_b = 128, .warpgroups = 2, .split_k = 1, .stages = 6,
