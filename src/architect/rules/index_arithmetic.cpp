@@ -42,12 +42,10 @@ Finding index_arithmetic(const Case& about) {
     better.instructions -= 0.35 * index;
     better.special = std::max(0.0, better.special - 3 * a.integer_div);
     // A lane that keeps its neighbours' values loads half as often.
-    double loads = 0;
     for (cost::TileAccess& access : better.accesses) {
       if (access.kind != cost::TileAccess::Kind::load) continue;
       const double again = access.program.value / std::max(access.program_distinct.value, 1.0);
       if (again > 2) access.executions *= 0.75;
-      loads += access.executions;
     }
     double bytes = 0;
     for (const Access& access : kernel.accesses) bytes += access.distinct_bytes;

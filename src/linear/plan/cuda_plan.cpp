@@ -95,7 +95,7 @@ bool cuda_in_range(const Config& c, const CudaShape& s) {
   if (s.m > 64 && s.m < 192 && s.n >= 16'384) {  // one row of many tiles: 0 to 5% before the others
     return c.persistent && c.tile_a == 128 && c.tile_b == 128 && c.cluster() == 1;
   }
-  if (c.swap && !holds_all(c)) return s.m > 128 && s.m <= 2 * c.tile_b;
+  if (c.swap && !holds_all(c)) return s.m > 128 && s.m <= std::int64_t{2} * c.tile_b;
   if (c.swap) {
     const std::int64_t least = c.tile_b <= 16 ? 1 : c.tile_b <= 64 ? c.tile_b / 4 : 65;
     // Persistent ones take longer to start.

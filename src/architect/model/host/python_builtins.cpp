@@ -180,12 +180,10 @@ bool call_sequences(Interpreter& interpreter, std::string_view name, Call& call,
   std::vector<Val> items;
   if (name == "tuple" || name == "Size")
     result = converted(interpreter, ValKind::tuple, call);
-  else if (name == "list" || name == "deque")
+  else if (name == "list" || name == "deque" || name == "sorted")
     result = converted(interpreter, ValKind::list, call);
   else if (name == "set" || name == "frozenset")
     result = converted(interpreter, ValKind::set, call);
-  else if (name == "sorted")
-    result = converted(interpreter, ValKind::list, call);
   else if (name == "reversed") {
     result = converted(interpreter, ValKind::list, call);
     if (result.is_sequence()) std::reverse(items_of(result).begin(), items_of(result).end());

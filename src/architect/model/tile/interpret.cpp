@@ -477,7 +477,7 @@ TileInterpreter::Flow TileInterpreter::run_while(NodeId statement) {
   const auto phis = enter_loop(loop, body);
   kernel.loops[loop].while_loop = true;
   const Tile condition = evaluate(tree_->child(statement, 0));
-  const Flow flow = run_block(body);
+  run_block(body);  // it may not run at all: what follows does, whatever the body returns
   exit_path_ = -1;
   for (const auto& [symbol, phi] : phis) {
     if (const Tile* last = local(symbol)) close(phi, *last);
@@ -504,7 +504,7 @@ TileInterpreter::Flow TileInterpreter::run_while(NodeId statement) {
   if (!known) lost(node.line, "a while loop whose trip count is not known");
   leave_loop(loop, phis);
   loop_ = outer;
-  return flow == Flow::returned && outer < 0 && path_ < 0 ? Flow::normal : Flow::normal;
+  return Flow::normal;
 }
 
 // --------------------------------------------------------------------------------- expressions
