@@ -3,11 +3,11 @@
     python3 bench/cuda/all.py BENCH [--json FILE] [--part sweep|every-m|torch ...] [--quick]
 
 BENCH is quoin_cuda_bench, built with QUOIN_CUTLASS. On the published grid, every layer with every
-batch: BENCH checks quoin's results bit for bit, CUTLASS's to 1/512, and then times quoin's kernels, CUTLASS
-and the dynamic layer (sweep); every number of rows from 1 to 256 on two layers (every-m);
+batch: BENCH checks quoin's results bit for bit, CUTLASS's to 1/512, and then times quoin's kernels,
+CUTLASS and the dynamic layer (sweep); every number of rows from 1 to 256 on two layers (every-m);
 torch_peers.py checks and times PyTorch and Triton on the same card (torch). One JSON file; every
-row names shape, kernel and microseconds; ours, what the library runs (pick, dynamic) and the serving
-engines' choice are marked. `plot.py` draws it, `table.py` prints it.
+row names shape, kernel and microseconds; ours, what the library runs (pick, dynamic) and the
+serving engines' choice are marked. `plot.py` draws it, `table.py` prints it.
 
 All three parts, or those named: then FILE keeps what other parts wrote into it on a card of the
 same name and driver. What is to be compared belongs into one run on one card.

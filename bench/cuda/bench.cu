@@ -159,6 +159,7 @@ struct Bench {
   /// as many. `seed`: of the orders; with one for all shapes the same kernels would follow each
   /// other on each, and a kernel runs up to 10% faster after one that takes less power.
   void run(std::vector<Timed>& all, double settle = 0, unsigned seed = 20261121) const {
+    if (all.empty()) return;
     for (auto& t : all) once(t, true);
     std::vector<std::size_t> order(all.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
@@ -279,9 +280,11 @@ struct Contender {
   LaunchPlan plan{};
 };
 
+const quoin::cost::GpuDevice& planned_device() { return *quoin::cost::find_gpu("h200"); }
+
 /// The name of the planner's pick; empty where all are refused.
 std::string pick_name(const Shape& s) {
-  const int kernel = pick_cuda(*quoin::cost::find_gpu("h200"), {s.m, s.n, s.k});
+  const int kernel = pick_cuda(planned_device(), {s.m, s.n, s.k});
   return kernel < 0 ? "" : name(config_at(kernel));
 }
 
@@ -411,8 +414,9 @@ std::vector<Row> measure(const Bench& bench, const Shape& s, bool all) {
   must(launch_any(reference, nullptr), "reference");
   must(cudaDeviceSynchronize(), "reference");
 
-  std::vector<Row> rows;
-  std::vector<const Contender*> runs;
+  // sm80's kernel, slow and cool, in a group apart: it would lend the one after it a clock.
+  std::vector<Row> rows_of[2];
+  std::vector<const Contender*> runs_of[2];
   const std::vector<Contender> list = contenders(bench, s, operands, all);
   for (const Contender& c : list) {
     must(cudaMemset(operands.y, 0xA5, operands.bytes_y), "memset");
@@ -428,23 +432,14 @@ std::vector<Row> measure(const Bench& bench, const Shape& s, bool all) {
       std::printf("  %s: %llu values are far off, not timed\n", c.name.c_str(), found.far);
       continue;
     }
-    rows.push_back({c.name, 0, 0, c.ours, found.other_bits == 0});
-    runs.push_back(&c);
+    const std::size_t group = c.name == "sm80" ? 1 : 0;
+    rows_of[group].push_back({c.name, 0, 0, c.ours, found.other_bits == 0});
+    runs_of[group].push_back(&c);
   }
-  // sm80's kernel, slow and cool, goes apart: it would lend the one after it a clock.
-  const auto slow =
-      std::find_if(rows.begin(), rows.end(), [](const Row& r) { return r.name == "sm80"; });
-  if (slow != rows.end()) {
-    const auto at = slow - rows.begin();
-    std::vector<Row> apart{*slow};
-    time_rows(bench, s, operands, {runs[static_cast<std::size_t>(at)]}, false, apart);
-    rows.erase(slow);
-    runs.erase(runs.begin() + at);
-    time_rows(bench, s, operands, runs, false, rows);
-    rows.push_back(apart[0]);
-  } else {
-    time_rows(bench, s, operands, runs, false, rows);
-  }
+  for (std::size_t group : {0, 1})
+    time_rows(bench, s, operands, runs_of[group], false, rows_of[group]);
+  std::vector<Row> rows = std::move(rows_of[0]);
+  rows.insert(rows.end(), rows_of[1].begin(), rows_of[1].end());
   std::stable_sort(rows.begin(), rows.end(),
                    [](const Row& a, const Row& b) { return a.cold < b.cold; });
   const auto contender_of = [&](const Row& r) {
@@ -455,7 +450,7 @@ std::vector<Row> measure(const Bench& bench, const Shape& s, bool all) {
   // The fastest of each side, the pick and the serving engines' choice once more, as dependent
   // launches. (Large products do not gain from it: 0.99 to 1.17 of their time.)
   std::vector<Row> chained;
-  runs.clear();
+  std::vector<const Contender*> runs;
   int left[] = {3, bench.ours ? 1 : 2};  // of others, of ours
   const std::string pick = pick_name(s), serving = serving_pick(s.m, s.n);
   for (const Row& r : rows) {
@@ -508,12 +503,12 @@ double read_speed(const Bench& bench, std::int64_t bytes) {
 
 /// What a call of the library does: the planner's pick, as a dependent launch where that gains.
 const Row* run_of(const Shape& s, const std::vector<Row>& rows) {
-  const quoin::cost::GpuDevice& device = *quoin::cost::find_gpu("h200");
   const CudaShape shape{s.m, s.n, s.k};
-  const int kernel = pick_cuda(device, shape);
+  const int kernel = pick_cuda(planned_device(), shape);
   if (kernel < 0) return nullptr;
-  const bool early = launches_early(config_at(kernel), shape, device, Ahead::any_kernel);
-  return row_named(name(config_at(kernel)) + (early ? " >" : ""), rows);
+  const Config& c = config_at(kernel);
+  const bool early = launches_early(c, shape, planned_device(), Ahead::any_kernel);
+  return row_named(name(c) + (early ? " >" : ""), rows);
 }
 
 /// What a dynamic call does: the same after the quantiser.

@@ -53,8 +53,8 @@ def main():
           f"{results['cuda']}, PyTorch {results['torch']}, Triton {results['triton']}, CUTLASS "
           f"{results['cutlass']}; read {results['read_tb_s']} TB/s\n")
     print("| M x N x K | kernel | quoin | as a plain launch | best CUTLASS | ratio | as dependent "
-          "launches | vLLM's choice | Triton | int_mm + pass | quantise + multiply | fp16 | fp8 with "
-          "quantiser |")
+          "launches | vLLM's choice | Triton | int_mm + pass | quantise + multiply | fp16 | fp8 "
+          "with quantiser |")
     print("|---" * 13 + "|")
     for r in rows:
         print(f"| {r['m']} x {r['n']} x {r['k']} | {r['pick']['kernel']} | "
@@ -81,8 +81,8 @@ def main():
           [(r["pick"]["cold_us"], r["cutlass"]) for r in rows
            if r["m"] >= 2048 and min(r["n"], r["k"]) >= 4096])
     regrets = [r["pick"]["cold_us"] / r["best"] for r in rows]
-    print(f"regret of what the library runs, over the best kernel launched either way: geometric mean {mean(regrets):.4f}, worst "
-          f"{max(regrets):.3f}")
+    print("regret of what the library runs, over the best kernel launched either way: geometric "
+          f"mean {mean(regrets):.4f}, worst {max(regrets):.3f}")
     print(f"results that differ from the plain kernel's: {sum(r['wrong'] for r in rows)}")
     for name in ("fp16", "fp8", "triton", "dequant", "seed"):
         pairs = [(r, r[name]) for r in rows if r[name]]
