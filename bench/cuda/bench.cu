@@ -6,19 +6,22 @@
 //       src/linear/quantize/cuda.cu src/linear/plan/cuda_plan.cpp src/cost/devices.cpp \
 //       -DFMT_HEADER_ONLY -o bench
 //   ./bench [--json FILE] [--all] [--rounds R] [--rasters 4,8] [--picked] [--ours] [--sm80]
-//           [--top T] [--only SUBSTRING,...] [--every-m NxKxM] [MxNxK ...]
+//           [--waiting] [--top T] [--only SUBSTRING,...] [--every-m NxKxM] [MxNxK ...]
 //
 // --picked: the planner's pick alone. --ours: no peers. --only: of ours, those whose names hold one
-// of these. --every-m: M from 1 to the last number, for one N and K. What is published: all.py.
+// of these. --waiting: ours read nothing before the launch ahead has finished, dependent ones too.
+// --every-m: M from 1 to the last number, for one N and K. What is published: all.py.
 //
 // CUDA-graph replays. Cold: the launches of a graph walk through operand sets that together exceed
 // twice the L2 cache. Hot: one set again and again. Candidates are interleaved round by round, in
 // another order each round and for each shape, and the median over the rounds is reported. Large
 // products run into the card's power limit, and then a kernel's clock depends on what ran before
-// it: there each timing follows 50 ms of the same kernel, and only cold is measured, in five
-// rounds. Every result is first compared with any_shape's, bit for bit (peers round otherwise:
-// within 1/512). The fastest are timed once more as dependent launches ("NAME >"): each may fetch
-// weights (CUTLASS: set itself up) before the one ahead has finished, and waits for it.
+// it: there each timing follows 50 ms of the same kernel, and only cold is measured, in six rounds,
+// each of which is written down (the least of many medians is too small by their noise: table.py
+// takes the fastest by three rounds and its time from the others). Every result is first compared
+// with any_shape's, bit for bit (peers round otherwise: within 1/512). The fastest are timed once
+// more as dependent launches ("NAME >"): each may fetch weights (CUTLASS: set itself up) before the
+// one ahead has finished, and waits for it.
 #include <cuda_fp16.h>
 
 #include <algorithm>
@@ -169,7 +172,7 @@ struct Bench {
       before[i] = static_cast<int>(settle * 1e3 / (all[i].time() * all[i].launches));
       all[i].microseconds.clear();
     }
-    for (int round = 0; round < (settle > 0 ? 5 : rounds); ++round) {
+    for (int round = 0; round < (settle > 0 ? 6 : rounds); ++round) {
       std::shuffle(order.begin(), order.end(), random);
       for (int j = 0; round == 0 && j < 3 * before[order[0]]; ++j) {
         must(cudaGraphLaunch(all[order[0]].graph, stream), "settle");
@@ -206,6 +209,7 @@ struct Row {
   std::string name;
   double cold = 0, hot = 0;
   bool ours = true, right = true;
+  std::vector<double> rounds = {};  // of cold, where power decides
 };
 
 constexpr float kFactor = static_cast<float>(1.0 / (127.0 * 127.0));
@@ -271,6 +275,11 @@ struct Operands {
   }
 };
 
+bool waiting = false;  // dependent launches wait first
+Start start_of(bool dependent) {
+  return !dependent ? Start::after : waiting ? Start::waiting : Start::early;
+}
+
 using Call = std::function<cudaError_t(const Problem&, cudaStream_t, bool dependent)>;
 
 struct Contender {
@@ -305,7 +314,7 @@ std::vector<Contender> contenders(const Bench& bench, const Shape& s, const Oper
     must(make_launch_plan(c, p, &plan), "plan");
     list.push_back({name(c.config), true,
                     [plan](const Problem& q, cudaStream_t stream, bool dependent) {
-                      return launch(plan, q, stream, dependent);
+                      return launch(plan, q, stream, start_of(dependent));
                     },
                     plan});
     for (const int raster : bench.rasters) {
@@ -313,7 +322,7 @@ std::vector<Contender> contenders(const Bench& bench, const Shape& s, const Oper
       plan.raster = raster / c.config.cluster_a;
       list.push_back({name(c.config) + " g" + std::to_string(raster), true,
                       [plan](const Problem& q, cudaStream_t stream, bool dependent) {
-                        return launch(plan, q, stream, dependent);
+                        return launch(plan, q, stream, start_of(dependent));
                       },
                       plan});
     }
@@ -364,7 +373,11 @@ std::vector<Row> measure_dynamic(const Bench& bench, const Shape& s, const Opera
     QuantizeProblem q;
     q.x = halves + set * count, q.codes = operands.x + set * count, q.scale = operands.scale_x;
     q.m = s.m, q.k = s.k, q.x_stride_elems = q.codes_stride_elems = s.k;
-    return launch_quantize(q, stream, dependent);
+    const Start chosen = quantiser_start({s.m, s.n, s.k}, !waiting);
+    return launch_quantize(q, stream,
+                           !dependent               ? Start::after
+                           : chosen == Start::after ? Start::early
+                                                    : chosen);
   };
   std::vector<Timed> timed;
   const int cold = cold_launches(s, operands.sets);
@@ -376,7 +389,8 @@ std::vector<Row> measure_dynamic(const Bench& bench, const Shape& s, const Opera
       const int set = i % operands.sets;
       const cudaError_t error = quantise(set, bench.stream, dependent);
       if (error != cudaSuccess) return error;
-      return launch(pick.plan, operands.problem(s, set), bench.stream, dependent);
+      return launch(pick.plan, operands.problem(s, set), bench.stream,
+                    dependent ? Start::early : Start::after);
     }));
   }
   bench.run(timed, settle_of(s), seed_of(s));
@@ -403,6 +417,7 @@ void time_rows(const Bench& bench, const Shape& s, const Operands& operands,
   const std::size_t kinds = is_large(s) ? 1 : 2;
   for (std::size_t i = 0; i < list.size(); ++i) {
     rows[i].cold = timed[kinds * i].time();
+    if (kinds == 1) rows[i].rounds = timed[i].microseconds;
     if (kinds == 2) rows[i].hot = timed[kinds * i + 1].time();
   }
 }
@@ -507,13 +522,13 @@ const Row* run_of(const Shape& s, const std::vector<Row>& rows) {
   const int kernel = pick_cuda(planned_device(), shape);
   if (kernel < 0) return nullptr;
   const Config& c = config_at(kernel);
-  const bool early = launches_early(c, shape, planned_device(), Ahead::any_kernel);
+  const bool early = product_start(c, shape, planned_device(), true) == Start::early;
   return row_named(name(c) + (early ? " >" : ""), rows);
 }
 
 /// What a dynamic call does: the same after the quantiser.
 const Row* run_dynamic_of(const Shape& s, const std::vector<Row>& rows) {
-  const bool dependent = launch_dependently({s.m, s.n, s.k}, Ahead::quantiser);
+  const bool dependent = quantiser_start({s.m, s.n, s.k}, true) != Start::after;
   return row_named((dependent ? "quantise > " : "quantise + ") + pick_name(s), rows);
 }
 
@@ -579,6 +594,8 @@ int main(int argc, char** argv) {
       bench.picked = true;
     } else if (argument == "--ours") {
       bench.ours = true;
+    } else if (argument == "--waiting") {
+      waiting = true;
     } else if (argument == "--sm80") {
       bench.sm80 = true;
     } else if (argument == "--only" && i + 1 < argc) {
@@ -645,7 +662,7 @@ int main(int argc, char** argv) {
       if (json != nullptr) {
         std::fprintf(json,
                      "%s\n  {\"m\": %lld, \"n\": %lld, \"k\": %lld, \"kernel\": \"%s\", "
-                     "\"ours\": %s, \"right\": %s, \"cold_us\": %.3f, \"hot_us\": %.3f%s}",
+                     "\"ours\": %s, \"right\": %s, \"cold_us\": %.3f, \"hot_us\": %.3f%s",
                      first ? "" : ",", static_cast<long long>(s.m), static_cast<long long>(s.n),
                      static_cast<long long>(s.k), r.name.c_str(), r.ours ? "true" : "false",
                      r.right ? "true" : "false", r.cold, r.hot,
@@ -653,6 +670,10 @@ int main(int argc, char** argv) {
                      : &r == run_dynamic_of(s, rows)    ? ", \"dynamic\": true"
                      : r.name == serving_pick(s.m, s.n) ? ", \"serving\": true"
                                                         : "");
+        for (const double& t : r.rounds) {
+          std::fprintf(json, "%s%.3f", &t == r.rounds.data() ? ", \"rounds_us\": [" : ", ", t);
+        }
+        std::fprintf(json, r.rounds.empty() ? "}" : "]}");
       }
       first = false;
     }

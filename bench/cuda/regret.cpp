@@ -64,8 +64,8 @@ int main(int argc, char** argv) {
       if (time < best) best = time, fastest = kernel;
     }
     for (const auto& planned : quoin::cuda::plan_cuda(*device, {m, n, k})) {
-      const bool early = quoin::cuda::launches_early(*planned.config, {m, n, k}, *device,
-                                                     quoin::cuda::Ahead::any_kernel);
+      const bool early = quoin::cuda::product_start(*planned.config, {m, n, k}, *device, true) ==
+                         quoin::cuda::Start::early;
       const auto found = times.find(quoin::cuda::name(*planned.config) + (early ? " >" : ""));
       if (!planned.refused_because.empty() || found == times.end()) continue;
       const double regret = found->second / best;

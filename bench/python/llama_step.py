@@ -7,10 +7,10 @@ Times, in one run on the same weights, in three parts, each checked against bflo
 timed: the linear layers of the decode step with their quantisers; the whole decode step (static
 cache, bfloat16 head); prefill. Every variant's blocks go through torch.compile(fullgraph=True), and
 the whole step is captured into one CUDA graph. Layers that share an input quantise it once.
-Candidates take turns; medians of the rounds. quoin's launches overlap (quoin.torch.set_overlap): no
-step writes weights.
+Candidates take turns; medians of the rounds. quoin comes twice: as it is, and with launches that
+overlap (quoin.torch.set_overlap; no step writes weights).
 
-Memory (alone with --memory-only): each variant in a process that holds nothing but its own weights.
+Memory: each variant in a process that holds nothing but its own weights.
 The model is blocks, norms and head, without an embedding.
 """
 
@@ -37,6 +37,13 @@ from torch import nn
 from tqdm import tqdm
 
 KINDS = ("bfloat16", "quoin", "int_mm")
+# What is timed: a kind, and whether its launches overlap.
+VARIANTS = {
+    "bfloat16": ("bfloat16", False),
+    "quoin": ("quoin", False),
+    "quoin overlapping": ("quoin", True),
+    "int_mm": ("int_mm", False),
+}
 
 
 @dataclasses.dataclass
@@ -262,7 +269,7 @@ def report(rows, part, batch, tokens, times, error):
             }
         )
         print(
-            f"{part:8} batch {batch:3} tokens {tokens:5}  {kind:9} {median:9.3f} ms  "
+            f"{part:8} batch {batch:3} tokens {tokens:5}  {kind:17} {median:9.3f} ms  "
             f"{base / median:5.2f}x  error {error[kind]:.4f}",
             flush=True,
         )
@@ -289,10 +296,11 @@ def timed_rows(args) -> list[dict]:
         x = torch.randn(batch, shape.hidden, device="cuda", dtype=torch.bfloat16)
         wide = torch.randn(batch, shape.intermediate, device="cuda", dtype=torch.bfloat16)
         graphs, results = {}, {}
-        for kind, blocks in model.blocks.items():
-            step = torch.compile(Block.linears, fullgraph=True)
-            graphs[kind], results[kind] = captured(lambda: [step(b, x, wide) for b in blocks])
-            graphs[kind].replay()
+        for variant, (kind, overlap) in VARIANTS.items():
+            quoin.torch.set_overlap(overlap)
+            step, blocks = torch.compile(Block.linears, fullgraph=True), model.blocks[kind]
+            graphs[variant], results[variant] = captured(lambda: [step(b, x, wide) for b in blocks])
+            graphs[variant].replay()
         errors = {
             kind: max(relative_error(a, b) for a, b in zip(r[0], results["bfloat16"][0]))
             for kind, r in results.items()
@@ -308,9 +316,10 @@ def timed_rows(args) -> list[dict]:
 def time_step(rows, model, batch, tokens, args):
     whole = WholeStep(model, batch, tokens, args.length)
     graphs, results = {}, {}
-    for kind in model.blocks:
-        graphs[kind], results[kind] = captured(whole.of(kind))
-        graphs[kind].replay()
+    for variant, (kind, overlap) in VARIANTS.items():
+        quoin.torch.set_overlap(overlap)
+        graphs[variant], results[variant] = captured(whole.of(kind))
+        graphs[variant].replay()
     errors = {kind: relative_error(r, results["bfloat16"]) for kind, r in results.items()}
     report(rows, "step" if tokens == 1 else "prefill", batch, tokens,
            take_turns(graphs, args.seconds), errors)
@@ -422,16 +431,16 @@ def main() -> None:
     parser.add_argument("--prefill", type=int, default=2048, help="tokens; 0 for none")
     parser.add_argument("--seconds", type=float, default=3, help="for each table row's round")
     parser.add_argument("--tiny", action="store_true", help="small layers, to try the script")
-    parser.add_argument("--memory-only", action="store_true", help="no times")
-    parser.add_argument(
-        "--no-overlap", action="store_true", help="quoin's launches wait for the kernel ahead"
-    )
+    one_part = parser.add_mutually_exclusive_group()
+    one_part.add_argument("--memory-only", action="store_true", help="no times")
+    one_part.add_argument("--times-only", action="store_true", help="no memory")
     parser.add_argument("--out", type=pathlib.Path, help="JSON file to write")
     args = parser.parse_args()
     if not torch.cuda.is_available():
         parser.error("PyTorch sees no CUDA device; this benchmark needs one")
-    quoin.torch.set_overlap(not args.no_overlap)
-    result: dict = {"memory": memory_rows(args)}  # first: the card must be empty
+    result: dict = {}
+    if not args.times_only:
+        result["memory"] = memory_rows(args)  # first: the card must be empty
     if not args.memory_only:
         result["host_us"] = host_times()
         result["rows"] = timed_rows(args)
@@ -444,7 +453,6 @@ def main() -> None:
         "python": sys.version.split()[0],
         "shape": dataclasses.asdict(shape_of(args)),
         "context": args.length,
-        "overlap": not args.no_overlap,
         **result,
     }
     if args.out:

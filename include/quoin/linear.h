@@ -27,9 +27,9 @@
 // synchronise nor allocate, may be captured into a CUDA graph once a layer of that device has been
 // prepared, and leave the caller's current device as it was. What the device then reports (an
 // address that is not its own) comes with the caller's next synchronisation, not with the result.
-// Where it gains, a product starts while the kernel ahead of it on the stream still runs and
-// fetches its weights (CUDA's programmatic dependent launch); it waits before it touches anything
-// else. `RunOptions::overlap` turns that off.
+// Where it gains, a kernel is launched while the one ahead of it on the stream still runs (CUDA's
+// programmatic dependent launch), and waits for that one before it touches memory; only a product
+// may fetch its weights at once, unless `RunOptions::overlap` is turned off.
 #pragma once
 
 #include <cstddef>
@@ -70,9 +70,10 @@ struct RunOptions {
   /// GPU: whether a product may fetch its weights before the kernel ahead of it on the stream has
   /// finished, where that gains and the layer's launch before was on the same stream (in a capture:
   /// where there has been one). To be set to false where that kernel may write the weights, which a
-  /// layer that has not copied them then sees. (`run_dynamic` still overlaps its own quantiser,
-  /// which waits for all that is ahead.) A kernel of yours that is launched dependently behind a
-  /// call has to wait (griddepcontrol.wait): quoin's let it start before they have written.
+  /// layer that has not copied them then sees: the product then waits before it reads anything.
+  /// (Behind the quantiser of `run_dynamic`, which has waited by then, it fetches them at once.) A
+  /// kernel of yours that is launched dependently behind a call has to wait (griddepcontrol.wait):
+  /// quoin's let it start before they have written.
   bool overlap = true;
 
   /// For `quantize_rows` alone: where its pointers point. A layer knows its own device.

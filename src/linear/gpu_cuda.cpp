@@ -164,8 +164,7 @@ class CudaLayer final : public GpuLayer {
     const Inside inside(device_);
     const auto on = static_cast<cudaStream_t>(options.stream);
     const int kernel = kernel_of(p, options.overlap);
-    const bool early = gains_early(kernel, p, cuda::Ahead::any_kernel) && may_start_early(options);
-    return launched(launch(kernel, p, on, early), p, inside, on);
+    return launched(launch(kernel, p, on, start_of(kernel, p, options)), p, inside, on);
   }
 
   [[nodiscard]] Status run_dynamic(const ConstTensor& x, const Tensor& y, std::byte* workspace,
@@ -184,11 +183,17 @@ class CudaLayer final : public GpuLayer {
     const Inside inside(device_);
     const auto on = static_cast<cudaStream_t>(options.stream);
     const int kernel = kernel_of(p, true);  // behind its quantiser
-    const bool early = gains_early(kernel, p, cuda::Ahead::quantiser);
+    const cuda::Start start =
+        kernel < 0 ? cuda::Start::after
+                   : cuda::quantiser_start({p.m, p.n, p.k}, may_start_early(options));
     cudaError_t error = cuda::launch_quantize(
         {x.data, codes, scales, p.m, p.k, row_stride_elems(x), p.x_stride_elems, x.type}, on,
-        early && may_start_early(options));
-    if (error == cudaSuccess) error = launch(kernel, p, on, early);
+        start);
+    // Behind a quantiser that waits first, what is ahead of that has finished.
+    if (error == cudaSuccess) {
+      error = launch(kernel, p, on,
+                     start == cuda::Start::after ? cuda::Start::after : cuda::Start::early);
+    }
     return launched(error, p, inside, on);
   }
 
@@ -238,16 +243,10 @@ class CudaLayer final : public GpuLayer {
     return kernel;
   }
 
-  /// Whether a product gains from a launch before what is ahead on the stream has finished: it then
-  /// fetches weights at once and waits with everything else.
-  [[nodiscard]] bool gains_early(int kernel, const cuda::Problem& p, cuda::Ahead ahead) const {
-    return kernel >= 0 &&
-           cuda::launches_early(cuda::config_at(kernel), {p.m, p.n, p.k}, device_.row(), ahead);
-  }
-  /// Not where what is ahead may be what writes the weights. It is not where the layer's launch
-  /// before this one was on the same stream; nor in a capture, but for the layer's first launch
-  /// ever, since a graph waits for all that is ahead of itself. (After a quantiser that has not
-  /// started early a product always may.)
+  /// A product may fetch its weights before what is ahead on the stream has finished. Not where
+  /// what is ahead may be what writes the weights. It is not where the layer's launch before this
+  /// one was on the same stream; nor in a capture, but for the layer's first launch ever, since a
+  /// graph waits for all that is ahead of itself.
   [[nodiscard]] bool may_start_early(const RunOptions& options) const {
     if (!options.overlap) return false;
     const void* last = last_stream_.load(std::memory_order_relaxed);
@@ -255,6 +254,12 @@ class CudaLayer final : public GpuLayer {
     if (last == options.stream && options.stream != cudaStreamPerThread) return true;
     return last != this &&
            capture_of(static_cast<cudaStream_t>(options.stream)) == cudaStreamCaptureStatusActive;
+  }
+  [[nodiscard]] cuda::Start start_of(int kernel, const cuda::Problem& p,
+                                     const RunOptions& options) const {
+    if (kernel < 0) return cuda::Start::after;
+    return cuda::product_start(cuda::config_at(kernel), {p.m, p.n, p.k}, device_.row(),
+                               may_start_early(options));
   }
   void remember_launch(cudaStream_t stream) const {
     const void* last = last_stream_.load(std::memory_order_relaxed);
@@ -273,14 +278,14 @@ class CudaLayer final : public GpuLayer {
   }
 
   [[nodiscard]] cudaError_t launch(int kernel, const cuda::Problem& p, cudaStream_t stream,
-                                   bool early) const {
+                                   cuda::Start start) const {
     if (kernel < 0) return cuda::launch_sm80(p, stream);
     const auto at = static_cast<std::size_t>(kernel);
     cuda::LaunchPlan plan;
     plan.candidate = &cuda::sm90a_candidates()[at];
     plan.resident = device_.resident(kernel, size_of(p.out_type) == 2);
     plan.map_w = &maps_[at];
-    return cuda::launch(plan, p, stream, early);
+    return cuda::launch(plan, p, stream, start);
   }
 
   [[nodiscard]] Status launched(cudaError_t error, const cuda::Problem& p, const Inside& inside,

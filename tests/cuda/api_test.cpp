@@ -461,6 +461,23 @@ TEST_F(Gpu, WeightsWrittenJustAheadAreSeen) {
     EXPECT_EQ(difference(c.gy.bytes(), expected), "");
   }
   {
+    SCOPED_TRACE("behind its quantiser");
+    const std::string expected_dynamic = c.expected(48, true);
+    const Result<LinearLayer> layer = c.prepare(0);
+    ASSERT_TRUE(layer.ok()) << layer.error().message;
+    const std::size_t room = layer->workspace_bytes(48);
+    const Memory workspace(room);
+    for (const bool overlap : {true, false}) {  // its first launch; and no overlap
+      ASSERT_TRUE(write(stream));
+      ASSERT_TRUE(layer
+                      ->run_dynamic(c.floats(true, 48), c.y(48),
+                                    {static_cast<std::byte*>(workspace.at()), room},
+                                    {.stream = stream, .overlap = overlap})
+                      .ok());
+      EXPECT_EQ(difference(c.gy.bytes(), expected_dynamic), "") << overlap;
+    }
+  }
+  {
     SCOPED_TRACE("its first launch was on another stream, which waits for this one");
     const Result<LinearLayer> layer = c.prepare(0);
     ASSERT_TRUE(layer.ok()) << layer.error().message;

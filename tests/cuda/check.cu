@@ -358,16 +358,19 @@ void check_case(const Case& c, int index, std::mt19937& random, bool quick, Tall
         const cudaError_t launched = launch(plan, to, stream);
         return launched == cudaSuccess ? launch_read_early(elsewhere, y, stream) : launched;
       }));
-      count(matches(p, expected, y, kFill, who + " early", [&](const Problem& q) {
-        must(cudaMemset(late_x.data, kFill, late_x.size), "memset");
-        must(cudaMemset(late_scale.data, kFill, late_scale.size * sizeof(float)), "memset");
-        write_late<<<1, 1024, 0, stream>>>(late_x.data, x.data, x.size, late_scale.data,
-                                           scale_x.data, q.m);
-        must(cudaGetLastError(), "write_late");
-        Problem late = q;
-        late.x = late_x.data, late.scale_x = late_scale.data;
-        return launch(plan, late, stream, true);
-      }));
+      for (const Start start : {Start::early, Start::waiting}) {
+        const std::string how = start == Start::early ? " early" : " waiting";
+        count(matches(p, expected, y, kFill, who + how, [&](const Problem& q) {
+          must(cudaMemset(late_x.data, kFill, late_x.size), "memset");
+          must(cudaMemset(late_scale.data, kFill, late_scale.size * sizeof(float)), "memset");
+          write_late<<<1, 1024, 0, stream>>>(late_x.data, x.data, x.size, late_scale.data,
+                                             scale_x.data, q.m);
+          must(cudaGetLastError(), "write_late");
+          Problem late = q;
+          late.x = late_x.data, late.scale_x = late_scale.data;
+          return launch(plan, late, stream, start);
+        }));
+      }
     }
   }
   must(cudaStreamDestroy(stream), "stream");

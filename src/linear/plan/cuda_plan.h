@@ -12,6 +12,7 @@
 
 #include "cost/devices.h"
 #include "linear/kernels/cuda/sm90a_config.h"
+#include "linear/kernels/cuda/start.h"
 
 namespace quoin::cuda {
 
@@ -78,13 +79,16 @@ enum class Ahead { quantiser, any_kernel };
 [[nodiscard]] double early_gain(const Config& config, const CudaShape& shape,
                                 const cost::GpuDevice& device);
 
-/// Whether the library launches a kernel so, if it may: the shape gains, and the kernel.
-[[nodiscard]] bool launches_early(const Config& config, const CudaShape& shape,
-                                  const cost::GpuDevice& device, Ahead ahead);
+/// How the library launches a product's kernel behind any other. `may_be_early`: what is ahead does
+/// not write the weights.
+[[nodiscard]] Start product_start(const Config& config, const CudaShape& shape,
+                                  const cost::GpuDevice& device, bool may_be_early);
+
+/// ... and a quantiser with its product behind it, which then starts early unless this is `after`.
+[[nodiscard]] Start quantiser_start(const CudaShape& shape, bool may_be_early);
 
 /// Every kernel of sm90a_configs.h at its price, less its `early_gain` where it is launched early:
-/// those in range first, the
-/// cheapest at the front, refused ones last.
+/// those in range first, the cheapest at the front, refused ones last.
 [[nodiscard]] std::vector<CudaPlanned> plan_cuda(const cost::GpuDevice& device,
                                                  const CudaShape& shape,
                                                  const CudaRates& rates = {});

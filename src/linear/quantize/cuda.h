@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "linear/kernels/cuda/start.h"
 #include "quoin/tensor.h"
 
 namespace quoin::cuda {
@@ -20,14 +21,15 @@ struct QuantizeProblem {
   std::int64_t m = 0, k = 0;
   std::int64_t x_stride_elems = 0, codes_stride_elems = 0;
   DataType type = DataType::float16;
+  bool wait_first = false;  // set by the launch
 };
 
 /// Once for each device, while it is current: loads the kernels, which a capture cannot.
 [[nodiscard]] cudaError_t ready_quantize();
 
-/// Launches on `stream`. A kernel that is launched after it as a dependent one may start at once.
-/// With `dependent` it may itself start early, and waits for the stream's previous kernel.
+/// Launches on `stream`. A kernel that is launched after it as a dependent one may start when this
+/// one does; with `Start::waiting` when what is ahead of this one has finished.
 [[nodiscard]] cudaError_t launch_quantize(const QuantizeProblem& problem, cudaStream_t stream,
-                                          bool dependent = false);
+                                          Start start = Start::after);
 
 }  // namespace quoin::cuda

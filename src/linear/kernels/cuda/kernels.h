@@ -19,6 +19,7 @@
 #include <string>
 
 #include "linear/kernels/cuda/sm90a_config.h"
+#include "linear/kernels/cuda/start.h"
 #include "quoin/tensor.h"
 
 namespace quoin::cuda {
@@ -71,10 +72,8 @@ struct LaunchPlan {
 [[nodiscard]] cudaError_t encode_weights(const Candidate& candidate, const Problem& problem,
                                          CUtensorMap* map);
 
-/// Launches on `stream`. With `dependent`, weights may be fetched before the stream's previous
-/// kernel has finished (programmatic dependent launch); everything else waits for it.
 [[nodiscard]] cudaError_t launch(const LaunchPlan& plan, const Problem& problem,
-                                 cudaStream_t stream, bool dependent = false);
+                                 cudaStream_t stream, Start start = Start::after);
 
 /// The sm80 kernel (mma.sync, cp.async): any card from Ampere on, and every shape, stride and
 /// alignment; what the sm90a kernels refuse goes here. Rows on 16-byte boundaries are fastest.

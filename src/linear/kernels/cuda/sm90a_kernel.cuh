@@ -234,6 +234,7 @@ __global__ void __launch_bounds__(Layout<Choice::kConfig>::kThreads, Choice::kCo
   constexpr Config kC = Choice::kConfig;
   using L = Layout<kC>;
   extern __shared__ __align__(1024) std::uint8_t shared_memory[];
+  if (p.start == Start::waiting) ptx::wait_for_producer_kernel();
   const std::uint32_t shared = ptx::shared_address(shared_memory);
   const int warp = ptx::uniform(static_cast<int>(threadIdx.x) / 32);
   if (warp == L::kWarps - 1 && ptx::elected()) {
@@ -247,7 +248,8 @@ __global__ void __launch_bounds__(Layout<Choice::kConfig>::kThreads, Choice::kCo
   __syncthreads();
   if constexpr (L::kCluster > 1) ptx::cluster_arrive();
   if constexpr (L::kMulticast) ptx::cluster_wait();  // loads touch the neighbours' barriers
-  if ((L::kMulticast || kC.persistent || p.dependent) && ptx::elected()) loader.fill(warp);
+  if ((L::kMulticast || kC.persistent || p.start == Start::early) && ptx::elected())
+    loader.fill(warp);
   __syncwarp();
 
   if (warp >= kC.warpgroups * 4) {

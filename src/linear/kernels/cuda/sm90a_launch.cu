@@ -102,6 +102,17 @@ CUtensorMapL2promotion promotion_of(const Config& c, const Problem& p) {
                                                          : CU_TENSOR_MAP_L2_PROMOTION_L2_128B;
 }
 
+// Rows of tokens in a column of tiles of a persistent kernel: what decides how much is read from
+// memory again. DRAM megabytes read with 1024, 2048, 4096 rows, where each byte once would be 50,
+// 67, 100, 134, 176, 151 (ncu, H200, 128-row tiles): 8192x4096x4096 66, 101, 99; 2048x4096x14336
+// 154, 121, 121; 4096x8192x8192 366, 283, 350; 8192x8192x8192 739, 570, 733; 8192x4096x14336 672,
+// 565, 642; 8192x28672x4096 990, 517, 369, and 1356 us with 4096 rows for 1451 with 8192. 57.7 us
+// for 59.4 with 4096 for 2048 at 8192x2048x2048.
+int raster_rows(const Problem& p) {
+  if (p.k <= 2048 || p.n * p.k > (std::int64_t{96} << 20)) return 4096;
+  return p.k >= 8192 ? 2048 : 1024;
+}
+
 }  // namespace
 
 const char* refusal(const Config& c, const Problem& p) {
@@ -154,7 +165,7 @@ cudaError_t encode_weights(const Candidate& candidate, const Problem& p, CUtenso
                 promotion_of(c, p));
 }
 
-cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream, bool dependent) {
+cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream, Start start) {
   const Config& c = plan.candidate->config;
   CUtensorMap map_x, map_w, map_y;
   // Rows that one load brings. With all tokens in one box it is cut to them: rows past the end
@@ -185,16 +196,11 @@ cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream
   params.k_blocks = static_cast<int>(ceil_div(p.k, kBlockK));
   params.groups_a = static_cast<int>(groups(params.rows_a, c.tile_a, c.cluster_a));
   params.groups_b = static_cast<int>(groups(params.rows_b, c.tile_b, c.cluster_b));
-  // With 1, 2, 4, 8, 16 groups x128 w256 took 444, 441, 442, 396, 418 us at 4096x8192x8192 and
-  // 1850, 1665, 1619, 1465, 1499 us at 8192x28672x4096; with 4, 16, 32 58.8, 59.4, 57.7 at
-  // 8192x2048x2048, where 32 groups are still 8 MB. Weights larger than L2 are better not read
-  // often: x128 w192 took 1394, 1366, 1356, 1451 us with 8, 16, 32, 64 at 8192x28672x4096.
-  const bool is_tall = p.k <= 2048 || p.n * p.k > (std::int64_t{96} << 20);
-  const int raster = is_tall ? 32 : 8;
+  const int raster = raster_rows(p) / (c.tile_a * c.cluster_a);
   params.raster = std::clamp(plan.raster > 0 ? plan.raster : raster, 1, params.groups_a);
   params.factor = p.factor;
   params.out_type = p.out_type;
-  params.dependent = dependent;
+  params.start = start;
   params.bias_type = p.bias_type;
   const bool is_16_bit = size_of(p.out_type) == 2;
   params.stage_bytes = (arriving_x + tile_w) * kBlockK;
@@ -221,7 +227,7 @@ cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream
     config.attrs += 1;
     config.numAttrs = 0;
   }
-  if (dependent) ++config.numAttrs;
+  if (start != Start::after) ++config.numAttrs;
   CUtensorMap* weights = plan.map_w == nullptr ? &map_w : const_cast<CUtensorMap*>(plan.map_w);
   void* arguments[] = {c.swap ? weights : &map_x, c.swap ? &map_x : weights, &map_y, &params};
   return cudaLaunchKernelExC(&config, kernel_of(*plan.candidate, is_16_bit), arguments);

@@ -28,7 +28,7 @@ struct Params {
   int raster;  // how many groups along A are walked before the next along B
   float factor;
   DataType out_type, bias_type;
-  bool dependent;     // launched before its producer has finished
+  Start start;        // early: until what is ahead has finished only weights are read
   bool store_pairs;   // 16-bit y[m, n] and y[m, n + 1] may be stored at once for even n
   bool store_eights;  // 16-bit y[m, n] to y[m, n + 7], for n a multiple of 8;
                       // a persistent kernel then has a map of y

@@ -168,7 +168,7 @@ struct Loader {
   __device__ void first_load(int step) const {
     load_weights(step, step);
     // With weights and tokens alternating, both come in at once: weights first took 0.3 us more.
-    if (!p.dependent) load_tokens(step, step);
+    if (p.start != Start::early) load_tokens(step, step);
   }
   /// One lane of every warp: the first loads that `start` has left. Those of a persistent kernel
   /// are issued in order, by one lane: with every SM filling its ring at once, the first block
@@ -182,7 +182,7 @@ struct Loader {
 #pragma unroll 1
       for (int step = warp; step < steps; step += L::kWarps) first_load(step);
     }
-    if (!p.dependent) return;
+    if (p.start != Start::early) return;
     ptx::wait_for_producer_kernel();
 #pragma unroll 1
     for (int step = warp; step < steps; step += L::kWarps) load_tokens(step, step);

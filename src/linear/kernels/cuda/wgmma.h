@@ -2,7 +2,7 @@
 // ISA, Asynchronous Warpgroup Level Matrix Instructions). A thread holds N/2 sums: for column group
 // j (8 columns) d[4j] and d[4j+1] are row lane/4 and columns 8j + 2(lane%4), +1 of its warp's 16
 // rows, d[4j+2] and d[4j+3] the same eight rows below. The instruction exists for more N (24, 48,
-// 144 to 240 but 192 and 224); these have users.
+// 144, 160, 208, 240); these have users.
 #pragma once
 
 #include <cstdint>
@@ -171,6 +171,26 @@ struct Wgmma<128> {
         "%60, %61, %62, %63}, "
         "%64, %65, p;\n}\n"
         : QUOIN_ACC32(d, 0), QUOIN_ACC32(d, 32)
+        : "l"(a), "l"(b), "r"(accumulate));
+  }
+};
+
+template <>
+struct Wgmma<176> {
+  static __device__ __forceinline__ void multiply(int (&d)[88], std::uint64_t a, std::uint64_t b,
+                                                  int accumulate) {
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.b32 p, %90, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n176k32.s32.s8.s8 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, "
+        "%17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, "
+        "%34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, "
+        "%51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, %64, %65, %66, %67, "
+        "%68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, "
+        "%85, %86, %87}, "
+        "%88, %89, p;\n}\n"
+        : QUOIN_ACC32(d, 0), QUOIN_ACC32(d, 32), QUOIN_ACC8(d, 64), QUOIN_ACC8(d, 72),
+          QUOIN_ACC8(d, 80)
         : "l"(a), "l"(b), "r"(accumulate));
   }
 };
