@@ -359,9 +359,15 @@ const Row* row_named(const std::string& name, const std::vector<Row>& rows) {
   return nullptr;
 }
 
-/// The dynamic layer: float16 activations quantised, then multiplied by the planner's pick, with
-/// each launch waiting for the one before and with programmatic dependent launch; and the first
-/// step alone. Only cold.
+/// A dynamic layer's row, by how its quantiser is launched.
+std::string dynamic_name(Start start, const std::string& product) {
+  const char* how = start == Start::after ? "+ " : start == Start::waiting ? "~ " : "> ";
+  return std::string("quantise ") + how + product;
+}
+
+/// The dynamic layer: float16 activations quantised, then multiplied by the planner's pick: each
+/// launch after the one before ("+"); the quantiser waiting first ("~") or not (">"), and the
+/// product early behind it. And the first step alone. Only cold.
 std::vector<Row> measure_dynamic(const Bench& bench, const Shape& s, const Operands& operands,
                                  const Contender& pick) {
   std::uint16_t* halves = nullptr;
@@ -369,28 +375,24 @@ std::vector<Row> measure_dynamic(const Bench& bench, const Shape& s, const Opera
   must(cudaMalloc(&halves, count * 2 * operands.sets), "halves");
   fill_halves<<<1024, 256>>>(reinterpret_cast<std::uint32_t*>(halves), count * operands.sets / 2);
   must(cudaDeviceSynchronize(), "fill");
-  const auto quantise = [&](int set, cudaStream_t stream, bool dependent) {
+  const auto quantise = [&](int set, cudaStream_t stream, Start start) {
     QuantizeProblem q;
     q.x = halves + set * count, q.codes = operands.x + set * count, q.scale = operands.scale_x;
     q.m = s.m, q.k = s.k, q.x_stride_elems = q.codes_stride_elems = s.k;
-    const Start chosen = quantiser_start({s.m, s.n, s.k}, !waiting);
-    return launch_quantize(q, stream,
-                           !dependent               ? Start::after
-                           : chosen == Start::after ? Start::early
-                                                    : chosen);
+    return launch_quantize(q, stream, start);
   };
   std::vector<Timed> timed;
   const int cold = cold_launches(s, operands.sets);
-  timed.push_back(bench.capture(
-      "quantise", cold, [&](int i) { return quantise(i % operands.sets, bench.stream, false); }));
-  for (const bool dependent : {false, true}) {
-    const std::string name = "quantise " + std::string(dependent ? "> " : "+ ") + pick.name;
-    timed.push_back(bench.capture(name, cold, [&](int i) {
+  timed.push_back(bench.capture("quantise", cold, [&](int i) {
+    return quantise(i % operands.sets, bench.stream, Start::after);
+  }));
+  for (const Start start : {Start::after, Start::waiting, Start::early}) {
+    timed.push_back(bench.capture(dynamic_name(start, pick.name), cold, [&](int i) {
       const int set = i % operands.sets;
-      const cudaError_t error = quantise(set, bench.stream, dependent);
+      const cudaError_t error = quantise(set, bench.stream, start);
       if (error != cudaSuccess) return error;
       return launch(pick.plan, operands.problem(s, set), bench.stream,
-                    dependent ? Start::early : Start::after);
+                    start == Start::after ? Start::after : Start::early);
     }));
   }
   bench.run(timed, settle_of(s), seed_of(s));
@@ -528,8 +530,7 @@ const Row* run_of(const Shape& s, const std::vector<Row>& rows) {
 
 /// What a dynamic call does: the same after the quantiser.
 const Row* run_dynamic_of(const Shape& s, const std::vector<Row>& rows) {
-  const bool dependent = quantiser_start({s.m, s.n, s.k}, true) != Start::after;
-  return row_named((dependent ? "quantise > " : "quantise + ") + pick_name(s), rows);
+  return row_named(dynamic_name(quantiser_start({s.m, s.n, s.k}, true), pick_name(s)), rows);
 }
 
 /// One line: the fastest of ours and of the peers and their ratio, the same as dependent launches,

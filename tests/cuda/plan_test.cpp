@@ -114,12 +114,14 @@ TEST(CudaPlan, LaunchesEarlyWhereThatGains) {
                              CudaShape{193, 4096, 14336}, CudaShape{128, 8192, 8192}}) {
     EXPECT_FALSE(launch_dependently(s, Ahead::quantiser)) << s.m << " x " << s.n << " x " << s.k;
   }
-  for (const CudaShape& s : {CudaShape{1, 2048, 2048}, CudaShape{512, 2048, 2048},
-                             CudaShape{96, 4096, 4096}, CudaShape{32, 4096, 14336}}) {
+  for (const CudaShape& s :
+       {CudaShape{1, 2048, 2048}, CudaShape{512, 2048, 2048}, CudaShape{96, 4096, 4096},
+        CudaShape{32, 4096, 14336}, CudaShape{128, 28672, 4096}}) {
     EXPECT_TRUE(launch_dependently(s, Ahead::any_kernel)) << s.m << " x " << s.n << " x " << s.k;
   }
-  for (const CudaShape& s : {CudaShape{1024, 2048, 2048}, CudaShape{97, 4096, 4096},
-                             CudaShape{97, 4096, 14336}, CudaShape{65, 8192, 8192}}) {
+  for (const CudaShape& s :
+       {CudaShape{1024, 2048, 2048}, CudaShape{97, 4096, 4096}, CudaShape{97, 4096, 14336},
+        CudaShape{65, 8192, 8192}, CudaShape{129, 28672, 4096}}) {
     EXPECT_FALSE(launch_dependently(s, Ahead::any_kernel)) << s.m << " x " << s.n << " x " << s.k;
   }
 }
