@@ -21,7 +21,6 @@ struct QuantizeProblem {
   std::int64_t m = 0, k = 0;
   std::int64_t x_stride_elems = 0, codes_stride_elems = 0;
   DataType type = DataType::float16;
-  bool wait_first = false;  // set by the launch
 };
 
 /// Once for each device, while it is current: loads the kernels, which a capture cannot.
