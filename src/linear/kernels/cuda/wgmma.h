@@ -36,232 +36,85 @@ __device__ __forceinline__ std::uint64_t wgmma_descriptor(std::uint32_t address)
   return std::uint64_t{1U << 30 | 1024 / 16} << 32 | address;
 }
 
-// Operand lists, eight registers at a time.
-#define QUOIN_ACC8(d, i)                                                                      \
-  "+r"(d[i]), "+r"(d[i + 1]), "+r"(d[i + 2]), "+r"(d[i + 3]), "+r"(d[i + 4]), "+r"(d[i + 5]), \
-      "+r"(d[i + 6]), "+r"(d[i + 7])
-#define QUOIN_ACC32(d, i) \
-  QUOIN_ACC8(d, i), QUOIN_ACC8(d, i + 8), QUOIN_ACC8(d, i + 16), QUOIN_ACC8(d, i + 24)
+// Operand lists: n registers by number, and an array's elements from i on.
+#define QUOIN_R4 "%0, %1, %2, %3"
+#define QUOIN_R8 QUOIN_R4 ", %4, %5, %6, %7"
+#define QUOIN_R16 QUOIN_R8 ", %8, %9, %10, %11, %12, %13, %14, %15"
+#define QUOIN_R32                            \
+  QUOIN_R16                                  \
+  ", %16, %17, %18, %19, %20, %21, %22, %23" \
+  ", %24, %25, %26, %27, %28, %29, %30, %31"
+#define QUOIN_R40 QUOIN_R32 ", %32, %33, %34, %35, %36, %37, %38, %39"
+#define QUOIN_R48 QUOIN_R40 ", %40, %41, %42, %43, %44, %45, %46, %47"
+#define QUOIN_R56 QUOIN_R48 ", %48, %49, %50, %51, %52, %53, %54, %55"
+#define QUOIN_R64 QUOIN_R56 ", %56, %57, %58, %59, %60, %61, %62, %63"
+#define QUOIN_R88                            \
+  QUOIN_R64                                  \
+  ", %64, %65, %66, %67, %68, %69, %70, %71" \
+  ", %72, %73, %74, %75, %76, %77, %78, %79" \
+  ", %80, %81, %82, %83, %84, %85, %86, %87"
+#define QUOIN_R96 QUOIN_R88 ", %88, %89, %90, %91, %92, %93, %94, %95"
+#define QUOIN_R112                               \
+  QUOIN_R96                                      \
+  ", %96, %97, %98, %99, %100, %101, %102, %103" \
+  ", %104, %105, %106, %107, %108, %109, %110, %111"
+#define QUOIN_R128                                   \
+  QUOIN_R112                                         \
+  ", %112, %113, %114, %115, %116, %117, %118, %119" \
+  ", %120, %121, %122, %123, %124, %125, %126, %127"
+#define QUOIN_D4(i) "+r"(d[i]), "+r"(d[i + 1]), "+r"(d[i + 2]), "+r"(d[i + 3])
+#define QUOIN_D8(i) QUOIN_D4(i), QUOIN_D4(i + 4)
+#define QUOIN_D32(i) QUOIN_D8(i), QUOIN_D8(i + 8), QUOIN_D8(i + 16), QUOIN_D8(i + 24)
 
 /// d = a * b^T + (accumulate ? d : 0).
 template <int kN>
 struct Wgmma;
 
-template <>
-struct Wgmma<8> {
-  static __device__ __forceinline__ void multiply(int (&d)[4], std::uint64_t a, std::uint64_t b,
-                                                  int accumulate) {
-    asm volatile(
-        "{\n.reg .pred p;\nsetp.ne.b32 p, %6, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n8k32.s32.s8.s8 {"
-        "%0, %1, %2, %3}, "
-        "%4, %5, p;\n}\n"
-        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
-        : "l"(a), "l"(b), "r"(accumulate));
+// N, its N / 2 registers, the numbers of the operands after them, d's elements.
+#define QUOIN_WGMMA(n, registers, first, second, third, ...)                           \
+  template <>                                                                          \
+  struct Wgmma<n> {                                                                    \
+    static __device__ __forceinline__ void multiply(int (&d)[n / 2], std::uint64_t a,  \
+                                                    std::uint64_t b, int accumulate) { \
+      asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #third                         \
+                   ", 0;\n"                                                            \
+                   "wgmma.mma_async.sync.aligned.m64n" #n "k32.s32.s8.s8 {" registers  \
+                   "}, %" #first ", %" #second ", p;\n}\n"                             \
+                   : __VA_ARGS__                                                       \
+                   : "l"(a), "l"(b), "r"(accumulate));                                 \
+    }                                                                                  \
   }
-};
+QUOIN_WGMMA(8, QUOIN_R4, 4, 5, 6, QUOIN_D4(0));
+QUOIN_WGMMA(16, QUOIN_R8, 8, 9, 10, QUOIN_D8(0));
+QUOIN_WGMMA(32, QUOIN_R16, 16, 17, 18, QUOIN_D8(0), QUOIN_D8(8));
+QUOIN_WGMMA(64, QUOIN_R32, 32, 33, 34, QUOIN_D32(0));
+QUOIN_WGMMA(80, QUOIN_R40, 40, 41, 42, QUOIN_D32(0), QUOIN_D8(32));
+QUOIN_WGMMA(96, QUOIN_R48, 48, 49, 50, QUOIN_D32(0), QUOIN_D8(32), QUOIN_D8(40));
+QUOIN_WGMMA(112, QUOIN_R56, 56, 57, 58, QUOIN_D32(0), QUOIN_D8(32), QUOIN_D8(40), QUOIN_D8(48));
+QUOIN_WGMMA(128, QUOIN_R64, 64, 65, 66, QUOIN_D32(0), QUOIN_D32(32));
+QUOIN_WGMMA(176, QUOIN_R88, 88, 89, 90, QUOIN_D32(0), QUOIN_D32(32), QUOIN_D8(64), QUOIN_D8(72),
+            QUOIN_D8(80));
+QUOIN_WGMMA(192, QUOIN_R96, 96, 97, 98, QUOIN_D32(0), QUOIN_D32(32), QUOIN_D32(64));
+QUOIN_WGMMA(224, QUOIN_R112, 112, 113, 114, QUOIN_D32(0), QUOIN_D32(32), QUOIN_D32(64),
+            QUOIN_D8(96), QUOIN_D8(104));
+QUOIN_WGMMA(256, QUOIN_R128, 128, 129, 130, QUOIN_D32(0), QUOIN_D32(32), QUOIN_D32(64),
+            QUOIN_D32(96));
 
-template <>
-struct Wgmma<16> {
-  static __device__ __forceinline__ void multiply(int (&d)[8], std::uint64_t a, std::uint64_t b,
-                                                  int accumulate) {
-    asm volatile(
-        "{\n.reg .pred p;\nsetp.ne.b32 p, %10, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n16k32.s32.s8.s8 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7}, "
-        "%8, %9, p;\n}\n"
-        : QUOIN_ACC8(d, 0)
-        : "l"(a), "l"(b), "r"(accumulate));
-  }
-};
-
-template <>
-struct Wgmma<32> {
-  static __device__ __forceinline__ void multiply(int (&d)[16], std::uint64_t a, std::uint64_t b,
-                                                  int accumulate) {
-    asm volatile(
-        "{\n.reg .pred p;\nsetp.ne.b32 p, %18, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n32k32.s32.s8.s8 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, "
-        "%12, %13, %14, %15}, "
-        "%16, %17, p;\n}\n"
-        : QUOIN_ACC8(d, 0), QUOIN_ACC8(d, 8)
-        : "l"(a), "l"(b), "r"(accumulate));
-  }
-};
-
-template <>
-struct Wgmma<64> {
-  static __device__ __forceinline__ void multiply(int (&d)[32], std::uint64_t a, std::uint64_t b,
-                                                  int accumulate) {
-    asm volatile(
-        "{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n64k32.s32.s8.s8 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, "
-        "%12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, "
-        "%24, %25, %26, %27, %28, %29, %30, %31}, "
-        "%32, %33, p;\n}\n"
-        : QUOIN_ACC32(d, 0)
-        : "l"(a), "l"(b), "r"(accumulate));
-  }
-};
-
-template <>
-struct Wgmma<80> {
-  static __device__ __forceinline__ void multiply(int (&d)[40], std::uint64_t a, std::uint64_t b,
-                                                  int accumulate) {
-    asm volatile(
-        "{\n.reg .pred p;\nsetp.ne.b32 p, %42, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n80k32.s32.s8.s8 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, "
-        "%17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39}, "
-        "%40, %41, p;\n}\n"
-        : QUOIN_ACC32(d, 0), QUOIN_ACC8(d, 32)
-        : "l"(a), "l"(b), "r"(accumulate));
-  }
-};
-
-template <>
-struct Wgmma<96> {
-  static __device__ __forceinline__ void multiply(int (&d)[48], std::uint64_t a, std::uint64_t b,
-                                                  int accumulate) {
-    asm volatile(
-        "{\n.reg .pred p;\nsetp.ne.b32 p, %50, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n96k32.s32.s8.s8 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, "
-        "%17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, "
-        "%47}, "
-        "%48, %49, p;\n}\n"
-        : QUOIN_ACC32(d, 0), QUOIN_ACC8(d, 32), QUOIN_ACC8(d, 40)
-        : "l"(a), "l"(b), "r"(accumulate));
-  }
-};
-
-template <>
-struct Wgmma<112> {
-  static __device__ __forceinline__ void multiply(int (&d)[56], std::uint64_t a, std::uint64_t b,
-                                                  int accumulate) {
-    asm volatile(
-        "{\n.reg .pred p;\nsetp.ne.b32 p, %58, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n112k32.s32.s8.s8 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, "
-        "%17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, "
-        "%47, %48, %49, %50, %51, %52, %53, %54, %55}, "
-        "%56, %57, p;\n}\n"
-        : QUOIN_ACC32(d, 0), QUOIN_ACC8(d, 32), QUOIN_ACC8(d, 40), QUOIN_ACC8(d, 48)
-        : "l"(a), "l"(b), "r"(accumulate));
-  }
-};
-
-template <>
-struct Wgmma<128> {
-  static __device__ __forceinline__ void multiply(int (&d)[64], std::uint64_t a, std::uint64_t b,
-                                                  int accumulate) {
-    asm volatile(
-        "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, "
-        "%12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, "
-        "%24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, "
-        "%36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, "
-        "%60, %61, %62, %63}, "
-        "%64, %65, p;\n}\n"
-        : QUOIN_ACC32(d, 0), QUOIN_ACC32(d, 32)
-        : "l"(a), "l"(b), "r"(accumulate));
-  }
-};
-
-template <>
-struct Wgmma<176> {
-  static __device__ __forceinline__ void multiply(int (&d)[88], std::uint64_t a, std::uint64_t b,
-                                                  int accumulate) {
-    asm volatile(
-        "{\n.reg .pred p;\nsetp.ne.b32 p, %90, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n176k32.s32.s8.s8 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, "
-        "%17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, "
-        "%34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, "
-        "%51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, %64, %65, %66, %67, "
-        "%68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, "
-        "%85, %86, %87}, "
-        "%88, %89, p;\n}\n"
-        : QUOIN_ACC32(d, 0), QUOIN_ACC32(d, 32), QUOIN_ACC8(d, 64), QUOIN_ACC8(d, 72),
-          QUOIN_ACC8(d, 80)
-        : "l"(a), "l"(b), "r"(accumulate));
-  }
-};
-
-template <>
-struct Wgmma<192> {
-  static __device__ __forceinline__ void multiply(int (&d)[96], std::uint64_t a, std::uint64_t b,
-                                                  int accumulate) {
-    asm volatile(
-        "{\n.reg .pred p;\nsetp.ne.b32 p, %98, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n192k32.s32.s8.s8 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, "
-        "%17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, "
-        "%47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, "
-        "%62, %63, %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, "
-        "%77, %78, %79, %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, "
-        "%92, %93, %94, %95}, "
-        "%96, %97, p;\n}\n"
-        : QUOIN_ACC32(d, 0), QUOIN_ACC32(d, 32), QUOIN_ACC32(d, 64)
-        : "l"(a), "l"(b), "r"(accumulate));
-  }
-};
-
-template <>
-struct Wgmma<224> {
-  static __device__ __forceinline__ void multiply(int (&d)[112], std::uint64_t a, std::uint64_t b,
-                                                  int accumulate) {
-    asm volatile(
-        "{\n.reg .pred p;\nsetp.ne.b32 p, %114, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n224k32.s32.s8.s8 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, "
-        "%17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, "
-        "%47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, "
-        "%62, %63, %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, "
-        "%77, %78, %79, %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, "
-        "%92, %93, %94, %95, %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, "
-        "%106, %107, %108, %109, %110, %111}, "
-        "%112, %113, p;\n}\n"
-        : QUOIN_ACC32(d, 0), QUOIN_ACC32(d, 32), QUOIN_ACC32(d, 64), QUOIN_ACC8(d, 96),
-          QUOIN_ACC8(d, 104)
-        : "l"(a), "l"(b), "r"(accumulate));
-  }
-};
-
-template <>
-struct Wgmma<256> {
-  static __device__ __forceinline__ void multiply(int (&d)[128], std::uint64_t a, std::uint64_t b,
-                                                  int accumulate) {
-    asm volatile(
-        "{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n256k32.s32.s8.s8 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, "
-        "%12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, "
-        "%24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, "
-        "%36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, "
-        "%60, %61, %62, %63, %64, %65, %66, %67, %68, %69, %70, %71, "
-        "%72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, "
-        "%84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
-        "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, "
-        "%108, %109, %110, %111, %112, %113, %114, %115, %116, %117, %118, %119, "
-        "%120, %121, %122, %123, %124, %125, %126, %127}, "
-        "%128, %129, p;\n}\n"
-        : QUOIN_ACC32(d, 0), QUOIN_ACC32(d, 32), QUOIN_ACC32(d, 64), QUOIN_ACC32(d, 96)
-        : "l"(a), "l"(b), "r"(accumulate));
-  }
-};
-
-#undef QUOIN_ACC32
-#undef QUOIN_ACC8
+#undef QUOIN_R4
+#undef QUOIN_R8
+#undef QUOIN_R16
+#undef QUOIN_R32
+#undef QUOIN_R40
+#undef QUOIN_R48
+#undef QUOIN_R56
+#undef QUOIN_R64
+#undef QUOIN_R88
+#undef QUOIN_R96
+#undef QUOIN_R112
+#undef QUOIN_R128
+#undef QUOIN_D4
+#undef QUOIN_D8
+#undef QUOIN_D32
+#undef QUOIN_WGMMA
 
 }  // namespace quoin::cuda::ptx
