@@ -6,11 +6,12 @@
 //       src/linear/quantize/cuda.cu src/linear/plan/cuda_plan.cpp src/cost/devices.cpp \
 //       -DFMT_HEADER_ONLY -o bench
 //   ./bench [--json FILE] [--all] [--rounds R] [--rasters 4,8] [--picked] [--ours] [--sm80]
-//           [--waiting] [--top T] [--only SUBSTRING,...] [--every-m NxKxM] [MxNxK ...]
+//           [--chained] [--waiting] [--top T] [--only SUBSTRING,...] [--every-m NxKxM] [MxNxK ...]
 //
 // --picked: the planner's pick alone. --ours: no peers. --only: of ours, those whose names hold one
-// of these. --waiting: ours read nothing before the launch ahead has finished, dependent ones too.
-// --every-m: M from 1 to the last number, for one N and K. What is published: all.py.
+// of these. --chained: dependent launches of more than 512 rows too. --waiting: ours read nothing
+// before the launch ahead has finished, dependent ones too. --every-m: M from 1 to the last number,
+// for one N and K. What is published: all.py.
 //
 // CUDA-graph replays. Cold: the launches of a graph walk through operand sets that together exceed
 // twice the L2 cache. Hot: one set again and again. Candidates are interleaved round by round, in
@@ -130,6 +131,7 @@ struct Bench {
   bool picked = false;            // only the planner's pick
   bool sm80 = false;              // that kernel too
   bool ours = false;              // no peers, no dynamic layer
+  bool chained = false;           // dependent launches of more than 512 rows too
   std::vector<std::string> only;  // empty: all of ours
   std::vector<int> rasters;  // to try for persistent kernels on large shapes, beside the default
 
@@ -471,7 +473,7 @@ std::vector<Row> measure(const Bench& bench, const Shape& s, bool all) {
   int left[] = {3, bench.ours ? 1 : 2};  // of others, of ours
   const std::string pick = pick_name(s), serving = serving_pick(s.m, s.n);
   for (const Row& r : rows) {
-    if (s.m > 512 || r.name == "sm80" ||
+    if ((s.m > 512 && !bench.chained) || r.name == "sm80" ||
         (--left[r.ours ? 1 : 0] < 0 && r.name != pick && r.name != serving)) {
       continue;
     }
@@ -595,6 +597,8 @@ int main(int argc, char** argv) {
       bench.picked = true;
     } else if (argument == "--ours") {
       bench.ours = true;
+    } else if (argument == "--chained") {
+      bench.chained = true;
     } else if (argument == "--waiting") {
       waiting = true;
     } else if (argument == "--sm80") {
