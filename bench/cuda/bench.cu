@@ -369,7 +369,7 @@ std::string dynamic_name(Start start, const std::string& product) {
 
 /// The dynamic layer: float16 activations quantised, then multiplied by the planner's pick: each
 /// launch after the one before ("+"); the quantiser waiting first ("~") or not (">"), and the
-/// product early behind it. And the first step alone. Only cold.
+/// product early behind it. And the first step alone, both ways. Only cold.
 std::vector<Row> measure_dynamic(const Bench& bench, const Shape& s, const Operands& operands,
                                  const Contender& pick) {
   std::uint16_t* halves = nullptr;
@@ -385,9 +385,11 @@ std::vector<Row> measure_dynamic(const Bench& bench, const Shape& s, const Opera
   };
   std::vector<Timed> timed;
   const int cold = cold_launches(s, operands.sets);
-  timed.push_back(bench.capture("quantise", cold, [&](int i) {
-    return quantise(i % operands.sets, bench.stream, Start::after);
-  }));
+  for (const Start start : {Start::after, Start::waiting}) {
+    timed.push_back(
+        bench.capture(start == Start::after ? "quantise" : "quantise ~", cold,
+                      [&](int i) { return quantise(i % operands.sets, bench.stream, start); }));
+  }
   for (const Start start : {Start::after, Start::waiting, Start::early}) {
     timed.push_back(bench.capture(dynamic_name(start, pick.name), cold, [&](int i) {
       const int set = i % operands.sets;
