@@ -116,6 +116,7 @@ void add_bench(CLI::App& app, Action& action) {
   command->add_option("--shapes", options->shapes, "Problems to time, MxNxK, separated by commas.")
       ->type_name("MxNxK")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(shape_check())
       ->default_str("128x2048x2048");
   command
@@ -124,12 +125,14 @@ void add_bench(CLI::App& app, Action& action) {
                    "CPU that this process may use.")
       ->type_name("N")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(thread_check());
   command
       ->add_option("--backend", options->backends,
                    "Backends to time, separated by commas. Default: all that this machine has.")
       ->type_name("NAME")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(CLI::IsMember(backend_names()));
   add_file(*command, "--json", options->json,
            "Write the results as JSON to a file too, or with - to standard output instead of the "

@@ -210,6 +210,7 @@ void add_verify(CLI::App& app, Action& action) {
                    "Backends to check, separated by commas. Default: all of them.")
       ->type_name("NAME")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(CLI::IsMember(backend_names()));
   command
       ->add_option("--shapes", options->shapes,
@@ -217,6 +218,7 @@ void add_verify(CLI::App& app, Action& action) {
                    "around the tile sizes of the backends.")
       ->type_name("MxNxK")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(shape_check());
   add_threads(*command, options->threads);
   command

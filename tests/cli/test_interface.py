@@ -50,6 +50,9 @@ def test_help_shows_values_and_defaults(quoin):
     (["verify", "--shapes", "1x-2x3"], "is not a shape"),
     (["bench", "--threads", "1,0"], "'0' is not a number of threads"),
     (["bench", "--backend", "portable,abacus"], "abacus not in {"),
+    # Lists are one argument: what follows is not taken into them.
+    (["bench", "--threads", "2", "64", "4096", "4096"], "not expected: 4096 4096 64"),
+    (["verify", "--backend", "portable", "64x64x64"], "not expected: 64x64x64"),
     (["bench", "--min-seconds", "0"], "is not a time in seconds"),
     (["completion", "cmd"], "cmd not in {bash,zsh,fish}"),
 ])
