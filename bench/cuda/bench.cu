@@ -128,11 +128,12 @@ struct Bench {
   cudaStream_t stream = nullptr;
   cudaEvent_t begin = nullptr, end = nullptr;
   int rounds = 15;
-  bool picked = false;            // only the planner's pick
-  bool sm80 = false;              // that kernel too
-  bool ours = false;              // no peers, no dynamic layer
-  bool chained = false;           // dependent launches of more than 512 rows too
-  std::vector<std::string> only;  // empty: all of ours
+  bool picked = false;             // only the planner's pick
+  bool sm80 = false;               // that kernel too
+  bool ours = false;               // no peers, no dynamic layer
+  bool chained = false;            // dependent launches of more than 512 rows too
+  Start dependent = Start::early;  // what ours do where they are launched dependently
+  std::vector<std::string> only;   // empty: all of ours
   std::vector<int> rasters;  // to try for persistent kernels on large shapes, beside the default
 
   Bench() {
@@ -277,11 +278,6 @@ struct Operands {
   }
 };
 
-bool waiting = false;  // dependent launches wait first
-Start start_of(bool dependent) {
-  return !dependent ? Start::after : waiting ? Start::waiting : Start::early;
-}
-
 using Call = std::function<cudaError_t(const Problem&, cudaStream_t, bool dependent)>;
 
 struct Contender {
@@ -301,6 +297,9 @@ std::string pick_name(const Shape& s) {
 
 std::vector<Contender> contenders(const Bench& bench, const Shape& s, const Operands& operands,
                                   bool all) {
+  const auto start_of = [on_dependent = bench.dependent](bool dependent) {
+    return dependent ? on_dependent : Start::after;
+  };
   const Problem p = operands.problem(s, 0);
   std::vector<Contender> list;
   const std::string pick = pick_name(s);
@@ -315,7 +314,7 @@ std::vector<Contender> contenders(const Bench& bench, const Shape& s, const Oper
     LaunchPlan plan;
     must(make_launch_plan(c, p, &plan), "plan");
     list.push_back({name(c.config), true,
-                    [plan](const Problem& q, cudaStream_t stream, bool dependent) {
+                    [plan, start_of](const Problem& q, cudaStream_t stream, bool dependent) {
                       return launch(plan, q, stream, start_of(dependent));
                     },
                     plan});
@@ -323,7 +322,7 @@ std::vector<Contender> contenders(const Bench& bench, const Shape& s, const Oper
       if (!c.config.persistent || c.config.swap || s.m < 2048) continue;
       plan.raster = raster / c.config.cluster_a;
       list.push_back({name(c.config) + " g" + std::to_string(raster), true,
-                      [plan](const Problem& q, cudaStream_t stream, bool dependent) {
+                      [plan, start_of](const Problem& q, cudaStream_t stream, bool dependent) {
                         return launch(plan, q, stream, start_of(dependent));
                       },
                       plan});
@@ -602,7 +601,7 @@ int main(int argc, char** argv) {
     } else if (argument == "--chained") {
       bench.chained = true;
     } else if (argument == "--waiting") {
-      waiting = true;
+      bench.dependent = Start::waiting;
     } else if (argument == "--sm80") {
       bench.sm80 = true;
     } else if (argument == "--only" && i + 1 < argc) {
@@ -655,6 +654,8 @@ int main(int argc, char** argv) {
   for (const Shape& s : shapes) {
     const std::vector<Row> rows = measure(bench, s, all);
     print_summary(s, rows);
+    const Row *run = run_of(s, rows), *dynamic = run_dynamic_of(s, rows);
+    const std::string serving = serving_pick(s.m, s.n);
     std::size_t shown = 0;
     for (const Row& r : rows) {
       const bool wrong = r.ours && !r.right;
@@ -673,12 +674,14 @@ int main(int argc, char** argv) {
                      first ? "" : ",", static_cast<long long>(s.m), static_cast<long long>(s.n),
                      static_cast<long long>(s.k), r.name.c_str(), r.ours ? "true" : "false",
                      r.right ? "true" : "false", r.cold, r.hot,
-                     &r == run_of(s, rows)              ? ", \"pick\": true"
-                     : &r == run_dynamic_of(s, rows)    ? ", \"dynamic\": true"
-                     : r.name == serving_pick(s.m, s.n) ? ", \"serving\": true"
-                                                        : "");
-        for (const double& t : r.rounds) {
-          std::fprintf(json, "%s%.3f", &t == r.rounds.data() ? ", \"rounds_us\": [" : ", ", t);
+                     &r == run           ? ", \"pick\": true"
+                     : &r == dynamic     ? ", \"dynamic\": true"
+                     : r.name == serving ? ", \"serving\": true"
+                                         : "");
+        const char* between = ", \"rounds_us\": [";
+        for (const double t : r.rounds) {
+          std::fprintf(json, "%s%.3f", between, t);
+          between = ", ";
         }
         std::fprintf(json, r.rounds.empty() ? "}" : "]}");
       }

@@ -149,23 +149,50 @@ double cuda_price(const Config& c, const CudaShape& s, const cost::GpuDevice& de
   return seconds * c.permille / 1000;
 }
 
-constexpr std::int64_t kSmallWeight = 16 << 20;  // bytes
+namespace {
+
+constexpr std::int64_t kTinyWeight = 8 << 20, kSmallWeight = 16 << 20;  // bytes
+
+std::int64_t weight_bytes(const CudaShape& s) { return s.n * s.k; }
+
+/// Whether a product gains from starting at once behind its own quantiser. Time chained over time
+/// not, by M: 2048x2048 .70 at 1, .84 at 128, .90 at 384, .96 at 512, 1.0 at 1024; 4096x4096 .84,
+/// .99, .99, and 1.04 at 384; 28672x4096 .90 at 1, .93 at 128, and 1.1 at 192; 4096x14336 .81 at 1,
+/// .94 at 64, .98 at 128, .95 at 192; but 8192x8192 .87, 1.04 at 128.
+bool gains_behind_quantiser(const CudaShape& s) {
+  if (weight_bytes(s) <= kTinyWeight) return s.m <= 512;
+  return s.m <= 64 || (s.m <= 128 && s.k <= 4096) || (s.m <= 192 && s.n <= 4096) ||
+         (s.m <= 256 && weight_bytes(s) <= (std::int64_t{20} << 20));
+}
+
+/// ... and behind any kernel, which may let it start when it ends; by some kernel. Product after
+/// product: 2048x2048 .60 at 1, .83 at 128, .94 at 256, .92 at 384, .95 at 512; 4096x4096 .87 at 1,
+/// .93 at 64, .96 at 96 with K in two (1.04 without); 28672x4096 .96, .99; 8192x8192 .93, .95;
+/// 4096x14336 .95 at 1, .96 at 32, .94 at 64, .96 at 96. From 65 rows on it is the kernels of 80
+/// and 96 that gain, whose halves of K fit the SMs where N is at most 4,096; and the persistent one
+/// of wide layers: 28672x4096 .91 to .95 at 96, .95 to .97 at 128 in three runs. It loses where
+/// early CTAs end up on other SMs than L2 serves best.
+bool gains_behind_any_kernel(const CudaShape& s) {
+  if (weight_bytes(s) <= kTinyWeight) return s.m <= 512;
+  return s.m <= 64 || (s.m <= 96 && s.n <= 4096) || (s.m <= 128 && is_wide(s));
+}
+
+}  // namespace
 
 double early_gain(const Config& c, const CudaShape& s, const cost::GpuDevice& device) {
-  const std::int64_t weight_bytes = s.n * s.k;
-  if (!s.early || !launch_dependently(s, Ahead::any_kernel)) return 0;
+  if (!gains_behind_any_kernel(s)) return 0;
   const double load = grid_of(c, s).ctas / (device.sms * c.ctas);  // of the device
-  if (weight_bytes <= (std::int64_t{8} << 20)) {
+  if (weight_bytes(s) <= kTinyWeight) {
     if (load <= 0.5) return c.split_k > 1 ? 1.3e-6 : 0.65e-6;
     if (load <= 0.75) return 0.4e-6;
     return c.split_k > 1 ? 0.3e-6 : 0.15e-6;
   }
-  if (weight_bytes <= kSmallWeight) {
+  if (weight_bytes(s) <= kSmallWeight) {
     if (c.split_k == 1) return load <= 0.75 ? 0 : -0.3e-6;
     return load <= 0.5 ? 0.7e-6 : 0.45e-6;
   }
   // 2.1 us at 28672x4096, and 2.9 that the others' prices lack there.
-  if (c.persistent) return weight_bytes >= 100'000'000 ? 5e-6 : 1.6e-6;
+  if (c.persistent) return weight_bytes(s) >= 100'000'000 ? 5e-6 : 1.6e-6;
   if (c.split_k == 1 && s.m > 64) return -1e-6;
   if (!c.swap && c.ctas > 1) return 0.4e-6;
   if (s.k <= 8192 || (c.swap && c.ctas == 1)) return 0.9e-6;
@@ -177,18 +204,18 @@ double early_gain(const Config& c, const CudaShape& s, const cost::GpuDevice& de
 // 6144 x 4096, where the next kernel's 192 CTAs find room for 72, and land unevenly.
 Start product_start(const Config& c, const CudaShape& s, const cost::GpuDevice& device,
                     bool may_be_early) {
-  if (early_gain(c, {s.m, s.n, s.k, s.out_bytes}, device) <= 0) return Start::after;
+  if (early_gain(c, s, device) <= 0) return Start::after;
   if (may_be_early) return Start::early;
   const bool both_fit = grid_of(c, s).ctas <= 0.5 * device.sms * c.ctas;
-  return both_fit && s.n * s.k <= kSmallWeight ? Start::waiting : Start::after;
+  return both_fit && weight_bytes(s) <= kSmallWeight ? Start::waiting : Start::after;
 }
 
 // Quantiser and product, one after the other, with a quantiser that waits, with one that does not:
 // 5.08, 3.66, 3.58 us at 1 x 2048 x 2048, 8.4, 7.2, 7.8 at 16 x 4096 x 4096, 9.5, 8.6, 9.3 at 128;
 // 32.8, 31.3, 29.6 at 1 x 28672 x 4096, 20.6, 19.4, 18.6 at 16 x 8192 x 8192.
 Start quantiser_start(const CudaShape& s, bool may_be_early) {
-  if (!launch_dependently(s, Ahead::quantiser)) return Start::after;
-  const bool better_waits = s.m >= 16 && s.n * s.k <= kSmallWeight;
+  if (!gains_behind_quantiser(s)) return Start::after;
+  const bool better_waits = s.m >= 16 && weight_bytes(s) <= kSmallWeight;
   return may_be_early && !better_waits ? Start::early : Start::waiting;
 }
 
@@ -198,7 +225,7 @@ namespace {
 double launched_price(const Config& c, const CudaShape& s, const cost::GpuDevice& device,
                       const CudaRates& rates) {
   const double plain = cuda_price(c, s, device, rates);
-  return std::max(plain / 2, plain - std::max(0.0, early_gain(c, s, device)));
+  return s.early ? std::max(plain / 2, plain - std::max(0.0, early_gain(c, s, device))) : plain;
 }
 
 }  // namespace
@@ -236,26 +263,6 @@ int pick_cuda(const cost::GpuDevice& device, const CudaShape& shape,
     best = kernel, best_seconds = seconds, best_in_range = in_range;
   }
   return best;
-}
-
-bool launch_dependently(const CudaShape& s, Ahead ahead) {
-  const std::int64_t weight_bytes = s.n * s.k;
-  if (weight_bytes <= (std::int64_t{8} << 20)) return s.m <= 512;
-  if (ahead == Ahead::quantiser) {
-    // Time chained over time not, by M: 2048x2048 .70 at 1, .84 at 128, .90 at 384, .96 at 512, 1.0
-    // at 1024; 4096x4096 .84, .99, .99, and 1.04 at 384; 28672x4096 .90 at 1, .93 at 128, and 1.1
-    // at 192; 4096x14336 .81 at 1, .94 at 64, .98 at 128, .95 at 192; but 8192x8192 .87, 1.04 at
-    // 128.
-    return s.m <= 64 || (s.m <= 128 && s.k <= 4096) || (s.m <= 192 && s.n <= 4096) ||
-           (s.m <= 256 && weight_bytes <= (std::int64_t{20} << 20));
-  }
-  // Product after product: 2048x2048 .60 at 1, .83 at 128, .94 at 256, .92 at 384, .95 at 512;
-  // 4096x4096 .87 at 1, .93 at 64, .96 at 96 with K in two (1.04 without); 28672x4096 .96, .99;
-  // 8192x8192 .93, .95; 4096x14336 .95 at 1, .96 at 32, .94 at 64, .96 at 96. From 65 rows on it is
-  // the kernels of 80 and 96 that gain, whose halves of K fit the SMs where N is at most 4,096; and
-  // the persistent one of wide layers: 28672x4096 .91 to .95 at 96, .95 to .97 at 128 in three
-  // runs.
-  return s.m <= 64 || (s.m <= 96 && s.n <= 4096) || (s.m <= 128 && is_wide(s));
 }
 
 std::string to_string(const std::vector<CudaPlanned>& plan) {

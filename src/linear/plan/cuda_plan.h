@@ -19,7 +19,7 @@ namespace quoin::cuda {
 struct CudaShape {
   std::int64_t m = 0, n = 0, k = 0;
   int out_bytes = 2;
-  bool early = true;  // may be launched before what is ahead has finished, where that gains
+  bool early = true;  // for the ranking: launched before what is ahead has finished, where it gains
 };
 
 /// What the price is made from, beside the device table and each kernel's `Config::permille`.
@@ -63,14 +63,6 @@ struct CudaPlanned {
 ///               all SMs' bytes over what L2 gives) + finishing that nothing overlaps
 [[nodiscard]] double cuda_price(const Config& config, const CudaShape& shape,
                                 const cost::GpuDevice& device, const CudaRates& rates = {});
-
-/// What a product finds ahead of it on its stream: its own quantiser, which lets it start at once,
-/// or any kernel, which may let it start when it ends.
-enum class Ahead { quantiser, any_kernel };
-
-/// Whether the product gains from starting before what is ahead has finished (programmatic
-/// dependent launch). It loses where early CTAs end up on other SMs than L2 serves best.
-[[nodiscard]] bool launch_dependently(const CudaShape& shape, Ahead ahead);
 
 /// Seconds less that a kernel takes where it is launched before the one ahead has finished, layer
 /// after layer; negative where it loses, 0 where the shape does not gain at all. Measured, not

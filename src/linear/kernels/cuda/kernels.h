@@ -72,6 +72,7 @@ struct LaunchPlan {
 [[nodiscard]] cudaError_t encode_weights(const Candidate& candidate, const Problem& problem,
                                          CUtensorMap* map);
 
+/// Launches on `stream`.
 [[nodiscard]] cudaError_t launch(const LaunchPlan& plan, const Problem& problem,
                                  cudaStream_t stream, Start start = Start::after);
 
