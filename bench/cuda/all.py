@@ -1,15 +1,16 @@
 """Everything that is published of the CUDA backends, from one command on a machine with a GPU.
 
-    python3 bench/cuda/all.py BENCH [--json FILE] [--part sweep|every-m|torch ...] [--quick]
+    python3 bench/cuda/all.py BENCH [--json FILE] [--part sweep|every-m|torch|normal ...] [--quick]
 
 BENCH is quoin_cuda_bench, built with QUOIN_CUTLASS. On the published grid, every layer with every
 batch: BENCH checks quoin's results bit for bit, CUTLASS's to 1/512, and then times quoin's kernels,
 CUTLASS and the dynamic layer (sweep); every number of rows from 1 to 256 on two layers (every-m);
-torch_peers.py checks and times PyTorch and Triton on the same card (torch). One JSON file; every
-row names shape, kernel and microseconds; ours, what the library runs (pick, dynamic) and the
-serving engines' choice are marked. `plot.py` draws it, `table.py` prints it.
+torch_peers.py checks and times PyTorch and Triton on the same card (torch); large products once
+more, of codes as a quantiser makes them of normal values (normal). One JSON file; every row names
+shape, kernel and microseconds; ours, what the library runs (pick, dynamic) and the serving
+engines' choice are marked. `plot.py` draws it, `table.py` prints it.
 
-All three parts, or those named: then FILE keeps what other parts wrote into it on a card of the
+All parts, or those named: then FILE keeps what other parts wrote into it on a card of the
 same name and driver. What is to be compared belongs into one run on one card.
 """
 import argparse
@@ -27,7 +28,8 @@ import triton
 
 LAYERS = [(2048, 2048), (4096, 4096), (28672, 4096), (4096, 14336), (8192, 8192)]
 BATCHES = [1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096, 8192]
-PARTS = ["sweep", "every-m", "torch"]
+PARTS = ["sweep", "every-m", "torch", "normal"]
+LARGE = 2048  # rows, from which power decides
 
 
 def picks_of(rows):
@@ -70,7 +72,7 @@ def smi(field):
 
 
 def write(path, result):
-    lists = {name: result.pop(name) for name in ("every_m", "rows")}
+    lists = {name: result.pop(name) for name in ("every_m", "normal", "rows")}
     text = json.dumps({**result, **{name: [] for name in lists}}, indent=1)
     for name, rows in lists.items():
         lines = ",\n  ".join(json.dumps(row) for row in rows)
@@ -95,14 +97,14 @@ def main():
               "date": datetime.date.today().isoformat(), "read_tb_s": [], "seconds": {},
               "how": "CUDA-graph replays, cold: operand sets rotated through more than twice the "
                      "L2 cache; products above 15 Gop: each timing after 50 ms of the same kernel "
-                     "(power limit); median; microseconds", "every_m": [], "rows": []}
+                     "(power limit); median; microseconds", "every_m": [], "normal": [], "rows": []}
     file = pathlib.Path(options.json)
     if options.part and file.exists():
         before = json.loads(file.read_text(encoding="utf-8"))
         for key in ("device", "nvidia_driver"):
             if before[key] != result[key]:
                 sys.exit(f"{file} is of {key} {before[key]}, this is {result[key]}")
-        for key in ("read_tb_s", "seconds", "every_m", "rows"):
+        for key in ("read_tb_s", "seconds", "every_m", "normal", "rows"):
             result[key] = before.get(key, result[key])
     for part in parts:
         start = time.monotonic()
@@ -116,6 +118,9 @@ def main():
             words = [w for n, k in LAYERS[:2] for w in ("--every-m", f"{n}x{k}x{last}")]
             rows = timed_by(options.bench, ["--ours", "--rounds", "7", *words], True)["rows"]
             result["every_m"] = picks_of(rows)
+        elif part == "normal":
+            large = ["x".join(map(str, s)) for s in shapes if s[0] >= LARGE]
+            result["normal"] = timed_by(options.bench, ["--normal", *large])["rows"]
         else:
             kept = [row for row in result["rows"] if not torch_peers.is_ours(row["kernel"])]
             result["rows"] = kept + timed_by_torch(shapes)

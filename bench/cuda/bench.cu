@@ -6,12 +6,14 @@
 //       src/linear/quantize/cuda.cu src/linear/plan/cuda_plan.cpp src/cost/devices.cpp \
 //       -DFMT_HEADER_ONLY -o bench
 //   ./bench [--json FILE] [--all] [--rounds R] [--rasters 4,8] [--picked] [--ours] [--sm80]
-//           [--chained] [--waiting] [--top T] [--only SUBSTRING,...] [--every-m NxKxM] [MxNxK ...]
+//           [--normal] [--chained] [--waiting] [--top T] [--only SUBSTRING,...] [--every-m NxKxM]
+//           [MxNxK ...]
 //
 // --picked: the planner's pick alone. --ours: no peers. --only: of ours, those whose names hold one
-// of these. --chained: dependent launches of more than 512 rows too. --waiting: ours read nothing
-// before the launch ahead has finished, dependent ones too. --every-m: M from 1 to the last number,
-// for one N and K. What is published: all.py.
+// of these. --normal: codes as a quantiser makes them of normal values, which take less power than
+// random ones. --chained: dependent launches of more than 512 rows too. --waiting: ours read
+// nothing before the launch ahead has finished, dependent ones too. --every-m: M from 1 to the last
+// number, for one N and K. What is published: all.py.
 //
 // CUDA-graph replays. Cold: the launches of a graph walk through operand sets that together exceed
 // twice the L2 cache. Hot: one set again and again. Candidates are interleaved round by round, in
@@ -52,22 +54,45 @@ void must(cudaError_t error, const char* what) {
   std::exit(2);
 }
 
-__global__ void fill_codes(std::uint32_t* data, std::size_t words, std::uint32_t seed) {
+/// 32 random bits for each i.
+__device__ std::uint32_t random_word(std::size_t i, std::uint32_t seed) {
+  std::uint32_t v = static_cast<std::uint32_t>(i) * 2654435761U + seed;
+  v = (v ^ (v >> 16)) * 0x7FEB352DU;
+  v = (v ^ (v >> 15)) * 0x846CA68BU;
+  return v ^ (v >> 16);
+}
+/// The sum of four random codes: nearly normal, its largest 3.5 standard deviations away, as the
+/// largest of a row of some thousand values is.
+__device__ int random_sum(std::size_t i, std::uint32_t seed) {
+  const std::uint32_t v = random_word(i, seed);
+  int sum = 0;
+  for (int byte = 0; byte < 4; ++byte) sum += static_cast<std::int8_t>(v >> (8 * byte));
+  return sum;
+}
+
+/// Codes: each of the 256 as often as the others, or as a quantiser makes them of normal values,
+/// with a standard deviation of 37.
+__global__ void fill_codes(std::uint32_t* data, std::size_t words, std::uint32_t seed,
+                           bool normal) {
   const std::size_t step = std::size_t{gridDim.x} * blockDim.x;
   for (std::size_t i = blockIdx.x * std::size_t{blockDim.x} + threadIdx.x; i < words; i += step) {
-    std::uint32_t v = static_cast<std::uint32_t>(i) * 2654435761U + seed;
-    v = (v ^ (v >> 16)) * 0x7FEB352DU;
-    v = (v ^ (v >> 15)) * 0x846CA68BU;
-    data[i] = v ^ (v >> 16);
+    std::uint32_t codes = random_word(i, seed);
+    if (normal) {
+      codes = 0;
+      for (int byte = 0; byte < 4; ++byte) {
+        codes |= (static_cast<std::uint32_t>((random_sum(4 * i + byte, seed) + 2) >> 2) & 0xFF)
+                 << (8 * byte);
+      }
+    }
+    data[i] = codes;
   }
 }
 
-/// Halves between 1 and 2 with random signs and mantissas.
-__global__ void fill_halves(std::uint32_t* data, std::size_t words) {
+/// Nearly normal values.
+__global__ void fill_halves(__half* data, std::size_t count) {
   const std::size_t step = std::size_t{gridDim.x} * blockDim.x;
-  for (std::size_t i = blockIdx.x * std::size_t{blockDim.x} + threadIdx.x; i < words; i += step) {
-    const std::uint32_t v = static_cast<std::uint32_t>(i) * 2654435761U;
-    data[i] = ((v ^ (v >> 15)) & 0x83FF83FFU) | 0x3C003C00U;
+  for (std::size_t i = blockIdx.x * std::size_t{blockDim.x} + threadIdx.x; i < count; i += step) {
+    data[i] = __float2half(static_cast<float>(random_sum(i, 3)) / 128);
   }
 }
 
@@ -131,6 +156,7 @@ struct Bench {
   bool picked = false;             // only the planner's pick
   bool sm80 = false;               // that kernel too
   bool ours = false;               // no peers, no dynamic layer
+  bool normal = false;             // codes of normal values, not all alike
   bool chained = false;            // dependent launches of more than 512 rows too
   Start dependent = Start::early;  // what ours do where they are launched dependently
   std::vector<std::string> only;   // empty: all of ours
@@ -161,10 +187,14 @@ struct Bench {
     must(cudaEventElapsedTime(&milliseconds, begin, end), "elapsed");
     if (record) t.microseconds.push_back(milliseconds * 1e3 / t.launches);
   }
+  [[nodiscard]] int rounds_of(double settle) const { return settle > 0 ? 6 : rounds; }
   /// `settle`: each timing follows that many milliseconds of the same graph, the first four times
   /// as many. `seed`: of the orders; with one for all shapes the same kernels would follow each
-  /// other on each, and a kernel runs up to 10% faster after one that takes less power.
-  void run(std::vector<Timed>& all, double settle = 0, unsigned seed = 20261121) const {
+  /// other on each, and a kernel runs up to 10% faster after one that takes less power. Of
+  /// `rivals` with `settle`, what takes 1.3 times as long as the fastest in the first round is
+  /// timed no more.
+  void run(std::vector<Timed>& all, double settle = 0, unsigned seed = 20261121,
+           bool rivals = false) const {
     if (all.empty()) return;
     for (auto& t : all) once(t, true);
     std::vector<std::size_t> order(all.size());
@@ -175,7 +205,8 @@ struct Bench {
       before[i] = static_cast<int>(settle * 1e3 / (all[i].time() * all[i].launches));
       all[i].microseconds.clear();
     }
-    for (int round = 0; round < (settle > 0 ? 6 : rounds); ++round) {
+    const int count = rounds_of(settle);
+    for (int round = 0; round < count; ++round) {
       std::shuffle(order.begin(), order.end(), random);
       for (int j = 0; round == 0 && j < 3 * before[order[0]]; ++j) {
         must(cudaGraphLaunch(all[order[0]].graph, stream), "settle");
@@ -184,6 +215,10 @@ struct Bench {
         for (int j = 0; j < before[i]; ++j) must(cudaGraphLaunch(all[i].graph, stream), "settle");
         once(all[i], true);
       }
+      if (settle == 0 || round > 0 || !rivals) continue;
+      double least = all[0].time();
+      for (const Timed& t : all) least = std::min(least, t.time());
+      std::erase_if(order, [&](std::size_t i) { return all[i].time() > 1.3 * least; });
     }
     for (auto& t : all) must(cudaGraphExecDestroy(t.graph), "destroy");
   }
@@ -227,7 +262,7 @@ struct Operands {
   std::uint16_t* bias = nullptr;
   Differences* found = nullptr;
 
-  explicit Operands(const Shape& s) {
+  Operands(const Shape& s, bool normal) {
     bytes_x = s.m * s.k, bytes_w = s.n * s.k, bytes_y = s.m * s.n * 2;
     sets = static_cast<int>(
         std::max<std::int64_t>(2, (std::int64_t{120} << 20) / (bytes_x + bytes_w + bytes_y) + 1));
@@ -240,14 +275,17 @@ struct Operands {
     must(cudaMalloc(&folded, s.n * 4), "folded");
     must(cudaMalloc(&bias, s.n * 2), "bias");
     must(cudaMalloc(&found, sizeof(Differences)), "found");
-    fill_codes<<<1024, 256>>>(reinterpret_cast<std::uint32_t*>(x), bytes_x * sets / 4, 1);
-    fill_codes<<<1024, 256>>>(reinterpret_cast<std::uint32_t*>(w), bytes_w * sets / 4, 2);
+    fill(normal);
     fill_scales<<<static_cast<unsigned>(s.m / 256 + 1), 256>>>(scale_x, static_cast<int>(s.m), 1);
     const auto blocks_n = static_cast<unsigned>(s.n / 256 + 1);
     fill_scales<<<blocks_n, 256>>>(scale_w, static_cast<int>(s.n), 1);
     fill_scales<<<blocks_n, 256>>>(folded, static_cast<int>(s.n), kFactor);
     must(cudaMemset(bias, 0x3C, s.n * 2), "bias");  // 0x3C3C: 1.06
     must(cudaDeviceSynchronize(), "fill");
+  }
+  void fill(bool normal) const {
+    fill_codes<<<1024, 256>>>(reinterpret_cast<std::uint32_t*>(x), bytes_x * sets / 4, 1, normal);
+    fill_codes<<<1024, 256>>>(reinterpret_cast<std::uint32_t*>(w), bytes_w * sets / 4, 2, normal);
   }
   Operands(const Operands&) = delete;
   Operands& operator=(const Operands&) = delete;
@@ -374,7 +412,8 @@ std::vector<Row> measure_dynamic(const Bench& bench, const Shape& s, const Opera
   std::uint16_t* halves = nullptr;
   const std::int64_t count = s.m * s.k;
   must(cudaMalloc(&halves, count * 2 * operands.sets), "halves");
-  fill_halves<<<1024, 256>>>(reinterpret_cast<std::uint32_t*>(halves), count * operands.sets / 2);
+  fill_halves<<<1024, 256>>>(reinterpret_cast<__half*>(halves), count * operands.sets);
+  operands.fill(true);  // as the other types' peers: normal activations, normal weights
   must(cudaDeviceSynchronize(), "fill");
   const auto quantise = [&](int set, cudaStream_t stream, Start start) {
     QuantizeProblem q;
@@ -418,17 +457,20 @@ void time_rows(const Bench& bench, const Shape& s, const Operands& operands,
       return c->call(operands.problem(s, 0), bench.stream, dependent);
     }));
   }
-  bench.run(timed, settle_of(s), seed_of(s));
+  bench.run(timed, settle_of(s), seed_of(s), true);
   const std::size_t kinds = is_large(s) ? 1 : 2;
   for (std::size_t i = 0; i < list.size(); ++i) {
     rows[i].cold = timed[kinds * i].time();
-    if (kinds == 1) rows[i].rounds = timed[i].microseconds;
+    if (kinds == 1 &&
+        static_cast<int>(timed[i].microseconds.size()) == bench.rounds_of(settle_of(s))) {
+      rows[i].rounds = timed[i].microseconds;
+    }
     if (kinds == 2) rows[i].hot = timed[kinds * i + 1].time();
   }
 }
 
 std::vector<Row> measure(const Bench& bench, const Shape& s, bool all) {
-  const Operands operands(s);
+  const Operands operands(s, bench.normal);
   Problem reference = operands.problem(s, 0);
   reference.y = operands.expected;
   must(launch_any(reference, nullptr), "reference");
@@ -504,7 +546,7 @@ double read_speed(const Bench& bench, std::int64_t bytes) {
   const int sets = static_cast<int>(std::max<std::int64_t>(2, (std::int64_t{200} << 20) / bytes));
   std::uint8_t* data = nullptr;
   must(cudaMalloc(&data, bytes * sets), "read buffer");
-  fill_codes<<<1024, 256>>>(reinterpret_cast<std::uint32_t*>(data), bytes * sets / 4, 3);
+  fill_codes<<<1024, 256>>>(reinterpret_cast<std::uint32_t*>(data), bytes * sets / 4, 3, false);
   must(cudaDeviceSynchronize(), "fill");
   std::vector<Timed> timed;
   for (const int blocks : {132, 264, 528, 1056}) {
@@ -598,6 +640,8 @@ int main(int argc, char** argv) {
       bench.picked = true;
     } else if (argument == "--ours") {
       bench.ours = true;
+    } else if (argument == "--normal") {
+      bench.normal = true;
     } else if (argument == "--chained") {
       bench.chained = true;
     } else if (argument == "--waiting") {

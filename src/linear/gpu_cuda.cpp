@@ -284,7 +284,7 @@ class CudaLayer final : public GpuLayer {
     cuda::LaunchPlan plan;
     plan.candidate = &cuda::sm90a_candidates()[at];
     plan.resident = device_.resident(kernel, size_of(p.out_type) == 2);
-    plan.map_w = &maps_[at];
+    plan.weights = &maps_[at];
     return cuda::launch(plan, p, stream, start);
   }
 
@@ -302,7 +302,7 @@ class CudaLayer final : public GpuLayer {
   const Device& device_;
   cuda::Problem problem_;  // without what a call brings
   void* copy_ = nullptr;
-  std::vector<CUtensorMap> maps_;  // of the weight, one a kernel; empty: sm80's alone
+  std::vector<cuda::WeightMaps> maps_;  // one a kernel; empty: sm80's alone
   Picks picks_;
   mutable std::atomic<const void*> last_stream_ = this;  // none yet: no stream is there
 };

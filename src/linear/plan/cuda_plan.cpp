@@ -19,15 +19,25 @@ double ceil_div(double a, double b) { return std::ceil(a / b); }
 /// The shape as a kernel sees it.
 struct Grid {
   double rows_a, rows_b, tiles_a, tiles_b, ctas, blocks;
+  double in_turn;  // CTAs that the busiest SM does one after the other
 };
 
-Grid grid_of(const Config& c, const CudaShape& s) {
+Grid grid_of(const Config& c, const CudaShape& s, const cost::GpuDevice& device) {
   Grid g{};
   g.rows_a = static_cast<double>(c.swap ? s.n : s.m);
   g.rows_b = static_cast<double>(c.swap ? s.m : s.n);
   g.tiles_a = ceil_div(g.rows_a, c.tile_a * c.cluster_a) * c.cluster_a;
   g.tiles_b = ceil_div(g.rows_b, c.tile_b * c.cluster_b) * c.cluster_b;
+  const double clusters = std::max(1.0, std::floor(device.sms / static_cast<double>(c.cluster())));
+  if (c.tail_b > 0) {  // a narrow tile counts for its share of a wide one
+    const Columns columns =
+        columns_of(c, static_cast<int>(g.rows_b), static_cast<int>(g.tiles_a / c.cluster_a),
+                   static_cast<int>(clusters));
+    g.tiles_b = columns.wide + columns.narrow * static_cast<double>(c.tail_b) / c.tile_b;
+    g.in_turn = static_cast<double>(columns.busiest) / c.tile_b;
+  }
   g.ctas = g.tiles_a * g.tiles_b * c.split_k;
+  if (c.tail_b == 0) g.in_turn = ceil_div(g.ctas, clusters * c.cluster());
   g.blocks = ceil_div(ceil_div(static_cast<double>(s.k), kBlockBytes), c.split_k);
   return g;
 }
@@ -107,18 +117,16 @@ bool cuda_in_range(const Config& c, const CudaShape& s) {
   }
   if (s.m >= 1024 && c.tile_a * c.tile_b < 128 * 128) return false;
   if (s.m >= 1024 && s.m * s.n >= 2048 * 2048) return c.persistent && c.tile_a >= 128;
-  if (c.persistent) return s.m >= 192;
+  if (c.persistent) return s.m >= 192 && c.tail_b == 0;
   if (c.tile_a * c.tile_b >= 128 * 128) return s.m > 64;
   return s.m > 16;
 }
 
 double cuda_price(const Config& c, const CudaShape& s, const cost::GpuDevice& device,
                   const CudaRates& rates) {
-  const Grid g = grid_of(c, s);
-  const double sms = std::floor(device.sms / c.cluster()) * c.cluster();
-  // CTAs that the busiest SM does one after the other, and how many at once.
-  const double in_turn = ceil_div(g.ctas, sms);
-  const double at_once = std::min<double>(c.ctas, in_turn);
+  const Grid g = grid_of(c, s, device);
+  const double in_turn = g.in_turn;
+  const double at_once = std::min<double>(c.ctas, in_turn);  // CTAs of an SM
 
   // Tokens that fit one tile are loaded as they are; of more, the last tile repeats some.
   const double tile_x = c.swap ? c.tile_b : c.tile_a, tile_w = c.swap ? c.tile_a : c.tile_b;
@@ -181,7 +189,7 @@ bool gains_behind_any_kernel(const CudaShape& s) {
 
 double early_gain(const Config& c, const CudaShape& s, const cost::GpuDevice& device) {
   if (!gains_behind_any_kernel(s)) return 0;
-  const double load = grid_of(c, s).ctas / (device.sms * c.ctas);  // of the device
+  const double load = grid_of(c, s, device).ctas / (device.sms * c.ctas);  // of the device
   if (weight_bytes(s) <= kTinyWeight) {
     if (load <= 0.5) return c.split_k > 1 ? 1.3e-6 : 0.65e-6;
     if (load <= 0.75) return 0.4e-6;
@@ -206,7 +214,7 @@ Start product_start(const Config& c, const CudaShape& s, const cost::GpuDevice& 
                     bool may_be_early) {
   if (early_gain(c, s, device) <= 0) return Start::after;
   if (may_be_early) return Start::early;
-  const bool both_fit = grid_of(c, s).ctas <= 0.5 * device.sms * c.ctas;
+  const bool both_fit = grid_of(c, s, device).ctas <= 0.5 * device.sms * c.ctas;
   return both_fit && weight_bytes(s) <= kSmallWeight ? Start::waiting : Start::after;
 }
 

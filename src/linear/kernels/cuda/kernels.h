@@ -53,11 +53,17 @@ struct Candidate {
 /// Why the candidate cannot do the problem, or null.
 [[nodiscard]] const char* refusal(const Config& config, const Problem& problem);
 
+/// The weights as a kernel's copy engine reads them: in boxes for its tiles, and for its narrow
+/// ones.
+struct WeightMaps {
+  CUtensorMap tile, tail;
+};
+
 struct LaunchPlan {
   const Candidate* candidate = nullptr;
   int resident = 0;  // clusters that the device holds at once: what a persistent kernel launches
   int raster = 0;    // groups of A tiles walked before the next of B; 0: a default
-  const CUtensorMap* map_w = nullptr;  // from `encode_weights`, or null: encoded at each launch
+  const WeightMaps* weights = nullptr;  // from `encode_weights`, or null: encoded at each launch
 };
 
 /// Readies a kernel on the current device, once: loads it, raises its shared-memory limit and says
@@ -68,9 +74,9 @@ struct LaunchPlan {
 [[nodiscard]] cudaError_t make_launch_plan(const Candidate& candidate, const Problem& problem,
                                            LaunchPlan* plan);
 
-/// The tensor map of the weights for a candidate, to be kept with them.
+/// The tensor maps of the weights for a candidate, to be kept with them.
 [[nodiscard]] cudaError_t encode_weights(const Candidate& candidate, const Problem& problem,
-                                         CUtensorMap* map);
+                                         WeightMaps* maps);
 
 /// Launches on `stream`.
 [[nodiscard]] cudaError_t launch(const LaunchPlan& plan, const Problem& problem,

@@ -49,6 +49,13 @@ __device__ __forceinline__ bool elected() {
 /// the lanes' values (60 instructions a K block, which was the whole time of a small product).
 __device__ __forceinline__ int uniform(int value) { return __shfl_sync(0xFFFFFFFFU, value, 0); }
 
+/// Sets a register here and now. (What an assignment writes is known, and ptxas then writes it
+/// where it is read: before the next tile's first wgmma, for the tensor cores to wait for.)
+template <std::uint32_t kValue>
+__device__ __forceinline__ void set(int& target) {
+  asm volatile("mov.b32 %0, %1;" : "=r"(target) : "n"(kValue));
+}
+
 /// Data Movement, mapa: the address of the same shared variable in CTA `rank` of the cluster.
 __device__ __forceinline__ std::uint32_t map_to_rank(std::uint32_t address, std::uint32_t rank) {
   std::uint32_t mapped;

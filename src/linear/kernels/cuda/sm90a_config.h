@@ -2,6 +2,7 @@
 // tested on machines that lack it.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace quoin::cuda {
@@ -12,6 +13,8 @@ struct Config {
   bool swap;          // the weights are A: few tokens fill a narrow B without waste
   int tile_a;         // rows of A in a tile, 64 to a wgmma
   int tile_b;         // rows of B in a tile
+  int tail_b = 0;     // rows of B in the narrow tiles that come last, or none: they even out what
+                      // SMs have to do (persistent ping-pong, cluster_b = 1)
   int warpgroups;     // that share a tile's rows of A
   int split_k;        // CTAs of a cluster that share a tile, each with a slice of K
   int cluster_a = 1;  // neighbouring A tiles in a cluster: they share each load of B
@@ -42,6 +45,44 @@ struct Config {
   [[nodiscard]] constexpr int cluster() const { return split_k * cluster_a * cluster_b; }
 };
 
+/// Rows of tokens in a band of a persistent kernel's tiles: what decides how much is read from
+/// memory again. Small weights stay in L2 whatever the band; else a band's tokens should, while all
+/// weights pass by, and there be as few bands as that allows (docs/sm90a.md, "Order of tiles").
+[[nodiscard]] constexpr int raster_rows(std::int64_t n, std::int64_t k) {
+  if (n * k <= std::int64_t{20} << 20) return 256;
+  return k < 8192 ? 4096 : 2048;
+}
+
+/// How the tiles of a kernel with narrow ones divide the rows of B.
+struct Columns {
+  int wide = 0, narrow = 0;
+  std::int64_t busiest = 0;  // rows of B, over all its tiles, of the cluster that has most
+};
+
+/// The division that leaves the busiest of `clusters` least to do, where each cluster takes every
+/// `clusters`th tile, the wide ones first; among equals that with the fewest narrow ones.
+/// `groups_a`: clusters' tiles along A.
+[[nodiscard]] constexpr Columns columns_of(const Config& c, int rows_b, int groups_a,
+                                           int clusters) {
+  const auto ceil_div = [](std::int64_t a, std::int64_t b) { return (a + b - 1) / b; };
+  const std::int64_t share = ceil_div(std::int64_t{groups_a} * rows_b, clusters);
+  const std::int64_t least = c.tail_b > 0 ? ceil_div(share, c.tail_b) * c.tail_b : share;
+  Columns best;
+  for (int narrow = 0; narrow < (c.tail_b > 0 ? 64 : 1); ++narrow) {
+    const int rest = rows_b - narrow * c.tail_b;
+    if (rest < 0) break;
+    const int wide = static_cast<int>(ceil_div(rest, c.tile_b));
+    if (narrow > 0 && std::int64_t{wide} * c.tile_b > rows_b) continue;  // would leave the matrix
+    const std::int64_t wide_tiles = std::int64_t{groups_a} * wide;
+    const std::int64_t tiles = wide_tiles + std::int64_t{groups_a} * narrow;
+    const std::int64_t rows = ceil_div(wide_tiles, clusters) * (c.tile_b - c.tail_b) +
+                              ceil_div(tiles, clusters) * c.tail_b;
+    if (narrow == 0 || rows < best.busiest) best = {wide, narrow, rows};
+    if (best.busiest <= least) break;
+  }
+  return best;
+}
+
 /// "x128 w64 k4": tile rows of x and w, split of K, then cluster and stages.
 [[nodiscard]] inline std::string name(const Config& c) {
   const int tile_x = c.swap ? c.tile_b : c.tile_a, tile_w = c.swap ? c.tile_a : c.tile_b;
@@ -54,6 +95,7 @@ struct Config {
   };
   add("", tile_x);
   add(c.swap ? " W" : " w", tile_w);
+  if (c.tail_b > 0) add("+", c.tail_b);
   if (c.split_k > 1) add(" k", c.split_k);
   if (cluster_x * cluster_w > 1) {
     add(" c", cluster_x);

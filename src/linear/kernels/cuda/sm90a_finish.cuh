@@ -10,7 +10,8 @@
 namespace quoin::cuda {
 
 /// A math thread's scales and bias: of its rows of A in registers; of the tile's rows of B in
-/// registers too where the thread finishes few of them, else in shared memory, a copy a warpgroup.
+/// registers too where the thread finishes few of them, else in shared memory: a copy a warpgroup,
+/// or one for both where the first leads.
 template <Config kC>
 struct Scales {
   using L = Layout<kC>;
@@ -19,9 +20,12 @@ struct Scales {
   static constexpr int kFetch = kShared ? (kC.tile_b + 127) / 128 : L::kShareGroups * 2;
 
   const Params& p;
-  float scale_a[kRows], scale_b[kFetch];
-  // Bits as loaded, or float32 once `settle` has been called.
-  std::uint32_t bias_a[kC.swap ? kRows : 1], bias_b[kC.swap ? 1 : kFetch];
+  struct Loaded {
+    float scale_a[kRows], scale_b[kFetch];
+    std::uint32_t bias_a[kC.swap ? kRows : 1], bias_b[kC.swap ? 1 : kFetch];
+  };
+  Loaded next;                // as fetched, the biases' bits
+  Loaded now;                 // of the tile that is being finished, the biases float32
   float* shared_b = nullptr;  // [tile_b][2]: scale, bias
 
   __device__ explicit Scales(const Params& params) : p(params) {}
@@ -50,33 +54,37 @@ struct Scales {
 
   /// Starts the loads; nothing here needs what they bring, so they land during the multiplication.
   /// `first_group`: the first of the tile's column groups that this thread finishes.
-  __device__ void fetch(int row_a, int row_b, int first_group, int thread) {
+  __device__ void fetch(int row_a, int row_b, int first_group, int thread, int warpgroup) {
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
       const int row = row_a + i / 2 * 64 + i % 2 * 8;
-      scale_a[i] = load_scale(p.scale_a, row, p.rows_a);
-      if (kC.swap) bias_a[i] = load_bias(row, p.rows_a);
+      next.scale_a[i] = load_scale(p.scale_a, row, p.rows_a);
+      if (kC.swap) next.bias_a[i] = load_bias(row, p.rows_a);
     }
+    if (L::kLead > 0 && warpgroup == 1) return;  // the B side is the first's
     const int end = min(p.rows_b, row_b + kC.tile_b);
 #pragma unroll
     for (int i = 0; i < kFetch; ++i) {
       const int row =
           row_b + (kShared ? i * 128 + thread : (first_group + i / 2) * 8 + thread % 4 * 2 + i % 2);
-      scale_b[i] = load_scale(p.scale_b, row, end);
-      if (!kC.swap) bias_b[i] = load_bias(row, end);
+      next.scale_b[i] = load_scale(p.scale_b, row, end);
+      if (!kC.swap) next.bias_b[i] = load_bias(row, end);
     }
   }
-  /// Waits for what `fetch` has started and hands the B side round the warpgroup. The first
-  /// barrier: the last tile's are no longer read.
+  /// Waits for what `fetch` has started, makes it the current tile's and hands the B side round the
+  /// warpgroup; where one leads, its turn hands it on to the other. The first barrier: this
+  /// warpgroup no longer reads the last tile's.
   __device__ void settle(int thread, int warpgroup) {
-    kC.swap ? convert(bias_a) : convert(bias_b);
+    now = next;
+    if (L::kLead > 0 && warpgroup == 1) return;
+    kC.swap ? convert(now.bias_a) : convert(now.bias_b);
     if constexpr (kShared) {
       if (kC.persistent) ptx::named_barrier(warpgroup + 1, 128);
 #pragma unroll
       for (int i = 0; i < kFetch; ++i) {
         if (kC.tile_b % 128 == 0 || i * 128 + thread < kC.tile_b) {
-          const float bias = kC.swap ? 0.0F : __uint_as_float(bias_b[i]);
-          reinterpret_cast<float2*>(shared_b)[i * 128 + thread] = {scale_b[i], bias};
+          const float bias = kC.swap ? 0.0F : __uint_as_float(now.bias_b[i]);
+          reinterpret_cast<float2*>(shared_b)[i * 128 + thread] = {now.scale_b[i], bias};
         }
       }
       ptx::named_barrier(warpgroup + 1, 128);
@@ -85,24 +93,31 @@ struct Scales {
   /// Scale and bias of a thread's two columns of its group g, which start at `column` of the tile.
   __device__ float4 pair_of(int g, int column) const {
     if constexpr (kShared) return reinterpret_cast<const float4*>(shared_b)[column / 2];
-    if constexpr (kC.swap) return {scale_b[2 * g], 0.0F, scale_b[2 * g + 1], 0.0F};
-    return {scale_b[2 * g], __uint_as_float(bias_b[2 * g]), scale_b[2 * g + 1],
-            __uint_as_float(bias_b[2 * g + 1])};
+    if constexpr (kC.swap) return {now.scale_b[2 * g], 0.0F, now.scale_b[2 * g + 1], 0.0F};
+    return {now.scale_b[2 * g], __uint_as_float(now.bias_b[2 * g]), now.scale_b[2 * g + 1],
+            __uint_as_float(now.bias_b[2 * g + 1])};
   }
   __device__ float value(int sum, int i, float scale_of_b, float bias_of_b) const {
     if constexpr (kC.swap) {
-      return epilogue::dequantise(sum, p.factor, scale_of_b, scale_a[i],
-                                  __uint_as_float(bias_a[i]));
+      return epilogue::dequantise(sum, p.factor, scale_of_b, now.scale_a[i],
+                                  __uint_as_float(now.bias_a[i]));
     }
-    return epilogue::dequantise(sum, p.factor, scale_a[i], scale_of_b, bias_of_b);
+    return epilogue::dequantise(sum, p.factor, now.scale_a[i], scale_of_b, bias_of_b);
+  }
+  /// The sum in an accumulator.
+  __device__ static int sum_of(int register_value) {
+    return static_cast<int>(static_cast<std::uint32_t>(register_value) - L::kStart);
   }
   /// Two neighbouring outputs of row i, packed in the 16-bit output type.
   __device__ std::uint32_t packed(const int* sums, int i, float4 b, bool half) const {
-    const float low = value(sums[0], i, b.x, b.y), high = value(sums[1], i, b.z, b.w);
+    const float low = value(sum_of(sums[0]), i, b.x, b.y);
+    const float high = value(sum_of(sums[1]), i, b.z, b.w);
     return half ? ptx::pack_half(low, high) : ptx::pack_bfloat16(low, high);
   }
   /// One 32-bit output: float32, or the sum itself.
-  __device__ std::uint32_t word(int sum, int i, float scale_of_b, float bias_of_b) const {
+  __device__ std::uint32_t word(int register_value, int i, float scale_of_b,
+                                float bias_of_b) const {
+    const int sum = sum_of(register_value);
     const float y = epilogue::canonical_float(value(sum, i, scale_of_b, bias_of_b));
     return p.out_type == DataType::int32 ? static_cast<std::uint32_t>(sum) : __float_as_uint(y);
   }
@@ -294,57 +309,71 @@ __device__ __forceinline__ void store_panels(const Params& p, const Scales<kC>& 
 template <Config kC, int kBlocks, int kRegisters>
 __device__ __forceinline__ void store_boxes(const Params& p, const CUtensorMap* map_y,
                                             const Scales<kC>& scales,
-                                            const int (&sums)[kBlocks][kRegisters], int row_a,
-                                            int row_b, int lane, std::uint8_t* panels) {
+                                            int (&sums)[kBlocks][kRegisters], int row_a, int row_b,
+                                            int lane, std::uint8_t* panels) {
   constexpr int kAtOnce = Layout<kC>::kPanelsAtOnce, kPanels = (kRegisters + 31) / 32;
+  constexpr int kSteps = kPanels * kBlocks;
   constexpr int kLast = kRegisters / 4 - 8;  // first group of the last panel, which may overlap
   static_assert(kLast >= 0);
+  constexpr bool kAhead = kRegisters * kBlocks <= 128;  // registers are left for it
+  constexpr bool kDefer = Layout<kC>::kDefersPanels;
   const int pair = lane % 4 * 2, in_row = lane % 16;
   const bool half = p.out_type == DataType::float16;
-  constexpr bool kAhead = kRegisters * kBlocks <= 128;  // registers are left for it
+  const auto first_group = [](int c) { return min(c * 8, kLast); };
+  const auto panel_of = [&](int step) { return panels + step % kAtOnce * kPanelBytes; };
   float4 b[8];
   const auto load_scales = [&](int c) {
 #pragma unroll
     for (int g = 0; g < 8; ++g) {
-      const int group = min(c * 8, kLast) + g;
+      const int group = first_group(c) + g;
       b[g] = scales.pair_of(group, group * 8 + pair);
+    }
+  };
+  const auto send = [&](int step) {  // a panel to the copy engine
+    std::uint8_t* panel = panel_of(step);
+    ptx::fence_before_copy_engine();
+    __syncwarp();
+    const int m = row_a + step % kBlocks * 64, n = row_b + first_group(step / kBlocks) * 8;
+    if (!p.store_eights) {
+      store_elements(p, panel, m, n, lane);
+    } else if (ptx::elected()) {
+      ptx::store_tile(map_y, ptx::shared_address(panel), n, m);
     }
   };
   if (kAhead) load_scales(0);
 #pragma unroll
-  for (int c = 0; c < kPanels; ++c) {
-    const int first_group = min(c * 8, kLast);
+  for (int step = 0; step < kSteps; ++step) {
+    const int c = step / kBlocks, r = step % kBlocks;
+    std::uint32_t packed[8][2];
 #pragma unroll
-    for (int r = 0; r < kBlocks; ++r) {
-      std::uint32_t packed[8][2];
+    for (int i = 0; i < 16; ++i) {
+      const int g = i / 2, group = first_group(c) + g;
+      packed[g][i % 2] =
+          scales.packed(&sums[r][4 * group + 2 * (i % 2)], 2 * r + i % 2,
+                        kAhead ? b[g] : scales.pair_of(group, group * 8 + pair), half);
+    }
+    if constexpr (Layout<kC>::kLifted) {  // among the epilogue's waits this takes no time
 #pragma unroll
-      for (int i = 0; i < 16; ++i) {
-        const int g = i / 2, group = first_group + g;
-        packed[g][i % 2] =
-            scales.packed(&sums[r][4 * first_group + 2 * i], 2 * r + i % 2,
-                          kAhead ? b[g] : scales.pair_of(group, group * 8 + pair), half);
-      }
-      if (kAhead && r + 1 == kBlocks && c + 1 < kPanels) load_scales(c + 1);
-      std::uint8_t* panel = panels + (c * kBlocks + r) % kAtOnce * kPanelBytes;
-      const std::uint32_t address = ptx::shared_address(panel);
-      ptx::wait_for_stores<kAtOnce - 1>();
-      __syncwarp();
-#pragma unroll
-      for (int g = 0; g < 8; g += 2) {  // two column groups to a stmatrix
-        const int chunk = (g + lane / 16) ^ (in_row % 8);
-        ptx::store_matrices(address + in_row * 128 + chunk * 16, packed[g][0], packed[g][1],
-                            packed[g + 1][0], packed[g + 1][1]);
-      }
-      ptx::fence_before_copy_engine();
-      __syncwarp();
-      const int m = row_a + r * 64, n = row_b + first_group * 8;
-      if (!p.store_eights) {
-        store_elements(p, panel, m, n, lane);
-      } else if (ptx::elected()) {
-        ptx::store_tile(map_y, address, n, m);
+      for (int i = 0; i < 32; ++i) {
+        const int group = first_group(c) + i / 4;
+        if (c + 1 == kPanels || group < kLast)
+          ptx::set<Layout<kC>::kStart>(sums[r][4 * group + i % 4]);
       }
     }
+    if (kAhead && r + 1 == kBlocks && c + 1 < kPanels) load_scales(c + 1);
+    if (kDefer && step > 0) send(step - 1);
+    ptx::wait_for_stores<kAtOnce - 1>();
+    __syncwarp();
+    const std::uint32_t address = ptx::shared_address(panel_of(step)) + in_row * 128;
+#pragma unroll
+    for (int g = 0; g < 8; g += 2) {  // two column groups to a stmatrix
+      const int chunk = (g + lane / 16) ^ (in_row % 8);
+      ptx::store_matrices(address + chunk * 16, packed[g][0], packed[g][1], packed[g + 1][0],
+                          packed[g + 1][1]);
+    }
+    if (!kDefer) send(step);
   }
+  if (kDefer) send(kSteps - 1);
 }
 
 }  // namespace quoin::cuda

@@ -26,13 +26,8 @@ template <Config kC, bool k16Bit>
 struct Math {
   using L = Layout<kC>;
   static constexpr int kBlocks = L::kWarpgroupRows / 64;  // wgmmas along A
-  static constexpr int kRegisters = kC.tile_b / 2;
+  static constexpr int kRegisters = kC.tile_b / 2;        // sums a wgmma
   static constexpr int kThreads = kC.warpgroups * 128;
-  // Blocks of K by which the second warpgroup of a persistent kernel starts behind the first, so
-  // that one multiplies while the other stores: 48.9, 49.3, 47.8 us at 2048x4096x4096 for 0, 1, 2.
-  // Below the ring's depth, or it would wait for a stage that does not exist.
-  static constexpr int kSkew = kC.persistent && kC.warpgroups > 1 && !kC.ping_pong ? 2 : 0;
-  static_assert(kSkew < kC.stages);
 
   const Params& p;
   const CUtensorMap* map_y;
@@ -41,6 +36,7 @@ struct Math {
   Walk<kC> walk;
   int thread = threadIdx.x % 128, warpgroup = ptx::uniform(threadIdx.x / 128);
   int tiles_done = 0;
+  Scales<kC> scales{p};
   // The first of the tile's rows of A that this warpgroup multiplies.
   int first_row = kC.ping_pong ? 0 : warpgroup * kBlocks * 64;
 
@@ -49,8 +45,11 @@ struct Math {
   }
   __device__ std::uint32_t free_barrier() const { return receive_barrier() + 8; }
 
-  /// With ping-pong: waits until the other warpgroup has taken all blocks of the tile before. (A
-  /// barrier's parity tells its next phase from its last, not from one further on.)
+  /// With ping-pong: waits until the other warpgroup has taken all blocks of the tile before.
+  /// Where one leads, the second waits until the first has taken all blocks of this tile and
+  /// written its scales, and the first, before it writes those, until the second has read those of
+  /// the tile before. (A barrier's parity tells its next phase from its last, not from one further
+  /// on.)
   __device__ void wait_for_turn() const {
     const int tile = tiles_done - (warpgroup == 0 ? 1 : 0);
     if (tile >= 0) ptx::barrier_wait(receive_barrier() + warpgroup * 8, tile & 1);
@@ -75,17 +74,24 @@ struct Math {
     }
   }
 
-  /// sums = A tile * B tile^T over this CTA's slice of K.
-  __device__ __forceinline__ void multiply(int (&sums)[kBlocks][kRegisters]) {
-    int parts[kC.chains][kBlocks][kRegisters];
+  /// sums[0] = kStart + A tile * B tile^T over this CTA's slice of K; B is kWidth wide. Where sums
+  /// are lifted they stand at kStart already.
+  template <int kWidth>
+  __device__ __forceinline__ void multiply(int (&sums)[kC.chains][kBlocks][kWidth / 2]) {
     const int blocks = walk.blocks;
     const int reused = walk.steps_left - kC.stages;  // the tile's first steps whose stage returns
-    if (kSkew > 0 && warpgroup > 0 && tiles_done == 0) {
-      ptx::barrier_wait(shared + L::kBarriers + min(kSkew, blocks - 1) * 8, 0);
-    }
+    // Two warpgroups that share a tile would finish it together, and the tensor cores idle while
+    // both store. So the first has them to itself for its last blocks, and stores while the second
+    // does the same blocks.
+    const int held_back = L::kLead > 0 && warpgroup == 1 ? max(0, blocks - L::kLead) : -1;
     const std::uint32_t first = ptx::wgmma_address(shared);
     int last_stage = 0;
     for (int block = 0; block < blocks; ++block) {
+      if (block == held_back) {
+        ptx::wgmma_wait<0>();
+        if (block > 0 && block <= reused) release(last_stage);
+        wait_for_turn();
+      }
       // The operands' descriptors count addresses in 16 bytes.
       const std::uint32_t a = first + walk.stage * (L::kStageBytes / 16) + first_row * kBlockK / 16;
       const std::uint32_t b = first + (walk.stage * L::kStageBytes + L::kABytes) / 16;
@@ -95,30 +101,30 @@ struct Math {
       for (int k = 0; k < kBlockK / kWgmmaK; ++k) {
 #pragma unroll
         for (int r = 0; r < kBlocks; ++r) {
-          ptx::Wgmma<kC.tile_b>::multiply(
-              parts[k % kC.chains][r],
+          ptx::Wgmma<kWidth>::multiply(
+              sums[k % kC.chains][r],
               ptx::wgmma_descriptor(a + (r * 64 * kBlockK + k * kWgmmaK) / 16),
-              ptx::wgmma_descriptor(b + k * kWgmmaK / 16), block + k / kC.chains > 0);
+              ptx::wgmma_descriptor(b + k * kWgmmaK / 16), L::kLifted || block + k / kC.chains > 0);
         }
       }
       ptx::wgmma_commit();
       ptx::wgmma_wait<1>();
-      if (block > 0 && block <= reused) release(last_stage);
+      if (block > 0 && block != held_back && block <= reused) release(last_stage);
       last_stage = walk.stage;
       walk.next_step();
     }
     // All of the tile's wgmmas are issued, the last block's still run: the other warpgroup wakes up
-    // and queues its own behind them, so that the tensor cores never idle between tiles.
+    // and queues its own behind them, so that the tensor cores never idle.
     if (kC.ping_pong) give_turn();
+    if constexpr (L::kLooksAhead) look_ahead();
     ptx::wgmma_wait<0>();
     if (blocks <= reused) release(last_stage);
 #pragma unroll
-    for (int r = 0; r < kBlocks; ++r) {
+    for (int c = 1; c < kC.chains; ++c) {
 #pragma unroll
-      for (int i = 0; i < kRegisters; ++i) {
-        sums[r][i] = parts[0][r][i];
+      for (int r = 0; r < kBlocks; ++r) {
 #pragma unroll
-        for (int c = 1; c < kC.chains; ++c) sums[r][i] += parts[c][r][i];
+        for (int i = 0; i < kWidth / 2; ++i) sums[0][r][i] += sums[c][r][i];
       }
     }
   }
@@ -179,47 +185,90 @@ struct Math {
     }
   }
 
-  __device__ __forceinline__ void run() {
-    ptx::wait_for_producer_kernel();
-    Scales<kC> scales(p);
-    scales.shared_b =
-        reinterpret_cast<float*>(shared_memory + L::kVectors + warpgroup * kC.tile_b * 8);
-    const int warp_row = first_row + thread / 32 * 16;
-    if (kC.ping_pong && warpgroup == 1) walk.skip_tile();
-    for (; walk.tiles_left > 0; ++tiles_done) {
-      const int first_group = kC.split_k > 1 ? walk.rank_k * L::kShareGroups : 0;
-      const int row_a = walk.row_a + warp_row;
-      int sums[kBlocks][kRegisters];
+  __device__ void fetch_scales() {
+    scales.fetch(walk.row_a + warp_row() + thread % 32 / 4, walk.row_b, first_group(), thread,
+                 warpgroup);
+  }
+  __device__ int warp_row() const { return first_row + thread / 32 * 16; }
+  /// The first of a tile's column groups that this CTA finishes.
+  __device__ int first_group() const { return kC.split_k > 1 ? walk.rank_k * L::kShareGroups : 0; }
+
+  __device__ __forceinline__ void next_tile() {
+    walk.next_tile();
+    if (kC.ping_pong && walk.tiles_left > 0) walk.skip_tile();
+    if (L::kBulk && walk.tiles_left > 0) fetch_scales();
+  }
+  /// What the epilogue needs beside the sums; where one warpgroup leads, the next tile too.
+  __device__ __forceinline__ void look_ahead() {
+    if (L::kLead > 0 && warpgroup == 0) wait_for_turn();
+    scales.settle(thread, warpgroup);
+    if (L::kLead > 0 && warpgroup == 0) give_turn();
+    if (L::kLead > 0) next_tile();
+  }
+
+  /// Makes a tile's sums ready for `multiply`.
+  template <int kRegisters>
+  __device__ __forceinline__ void start(int (&sums)[kBlocks][kRegisters]) const {
+    if constexpr (L::kLifted) {
+#pragma unroll
+      for (int i = 0; i < kBlocks * kRegisters; ++i) {
+        ptx::set<L::kStart>(sums[i / kRegisters][i % kRegisters]);
+      }
+    }
+  }
+
+  /// This warpgroup's tiles while they are kWidth columns wide.
+  template <int kWidth>
+  __device__ __forceinline__ void do_tiles() {
+    int lifted[kC.chains][kBlocks][kWidth / 2];
+    start(lifted[0]);
+    while (walk.tiles_left > 0 && (kC.tail_b == 0 || walk.narrow == (kWidth == kC.tail_b))) {
+      int unset[kC.chains][kBlocks][kWidth / 2];
+      auto& sums = L::kLifted ? lifted : unset;
+      const int row_a = walk.row_a + warp_row(), row_b = walk.row_b;
+      if (!L::kBulk) fetch_scales();
       if (kC.split_k > 1 && threadIdx.x == 0 && walk.rank_k < L::kFinishers) {
         ptx::barrier_expect_bytes(receive_barrier(), (kC.split_k - 1) * L::kShareBytes);
       }
-      scales.fetch(row_a + thread % 32 / 4, walk.row_b, first_group, thread);
       if (kC.ping_pong) wait_for_turn();
-      multiply(sums);
+      multiply<kWidth>(sums);
+      if constexpr (!L::kLooksAhead && kC.split_k == 1) look_ahead();
       if constexpr (kC.split_k > 1) {
         int mine[kBlocks][L::kShareGroups * 4];
-        exchange(sums, mine);
-        scales.settle(thread, warpgroup);
+        exchange(sums[0], mine);
+        look_ahead();
         if (walk.rank_k < L::kFinishers) {
-          store_direct<kC, k16Bit>(p, scales, mine, row_a, walk.row_b, first_group, thread % 32);
+          store_direct<kC, k16Bit>(p, scales, mine, row_a, row_b, first_group(), thread % 32);
+        }
+      } else if constexpr (L::kPanels && k16Bit) {
+        std::uint8_t* panels =
+            shared_memory + L::kPanel + threadIdx.x / 32 * (L::kPanelsAtOnce * kPanelBytes);
+        if constexpr (L::kBulk) {
+          store_boxes<kC>(p, map_y, scales, sums[0], row_a, row_b, thread % 32, panels);
+        } else {
+          store_panels<kC>(p, scales, sums[0], row_a, row_b, thread % 32, panels);
         }
       } else {
-        scales.settle(thread, warpgroup);
-        if constexpr (L::kPanels && k16Bit) {
-          std::uint8_t* panels =
-              shared_memory + L::kPanel + threadIdx.x / 32 * (L::kPanelsAtOnce * kPanelBytes);
-          if constexpr (L::kBulk) {
-            store_boxes<kC>(p, map_y, scales, sums, row_a, walk.row_b, thread % 32, panels);
-          } else {
-            store_panels<kC>(p, scales, sums, row_a, walk.row_b, thread % 32, panels);
-          }
-        } else {
-          store_direct<kC, k16Bit>(p, scales, sums, row_a, walk.row_b, 0, thread % 32);
-        }
+        store_direct<kC, k16Bit>(p, scales, sums[0], row_a, row_b, 0, thread % 32);
+        start(sums[0]);
       }
-      walk.next_tile();
-      if (kC.ping_pong && walk.tiles_left > 0) walk.skip_tile();
+      if (L::kLead > 0 && warpgroup == 1) {
+        __syncwarp();  // all lanes have read the scales
+        give_turn();
+      }
+      if (L::kLead == 0) next_tile();
+      ++tiles_done;
     }
+  }
+
+  __device__ __forceinline__ void run() {
+    ptx::wait_for_producer_kernel();
+    scales.shared_b = reinterpret_cast<float*>(
+        shared_memory + L::kVectors + (L::kVectorCopies > 1 ? warpgroup * kC.tile_b * 8 : 0));
+    if (kC.ping_pong && warpgroup == 1) walk.skip_tile();
+    if (L::kBulk && walk.tiles_left > 0) fetch_scales();
+    do_tiles<kC.tile_b>();
+    if constexpr (kC.tail_b > 0) do_tiles<kC.tail_b>();
     if (L::kBulk) ptx::wait_for_stores<0>();  // shared memory goes with the CTA
   }
 };
@@ -230,6 +279,7 @@ template <class Choice, bool k16Bit>
 __global__ void __launch_bounds__(Layout<Choice::kConfig>::kThreads, Choice::kConfig.ctas)
     sm90a_linear(const __grid_constant__ CUtensorMap map_a,
                  const __grid_constant__ CUtensorMap map_b,
+                 const __grid_constant__ CUtensorMap map_tail,
                  const __grid_constant__ CUtensorMap map_y, const __grid_constant__ Params p) {
   constexpr Config kC = Choice::kConfig;
   using L = Layout<kC>;
@@ -240,9 +290,10 @@ __global__ void __launch_bounds__(Layout<Choice::kConfig>::kThreads, Choice::kCo
   if (warp == L::kWarps - 1 && ptx::elected()) {
     ptx::prefetch_map(&map_a);
     ptx::prefetch_map(&map_b);
+    if (kC.tail_b > 0) ptx::prefetch_map(&map_tail);
     if (L::kBulk && k16Bit && p.store_eights) ptx::prefetch_map(&map_y);
   }
-  Loader<kC> loader{p, &map_a, &map_b, shared, Walk<kC>(p)};
+  Loader<kC> loader{p, &map_a, &map_b, &map_tail, shared, Walk<kC>(p)};
   if (warp < kC.issuers && ptx::elected()) loader.start(warp);
   __syncwarp();
   __syncthreads();

@@ -102,17 +102,6 @@ CUtensorMapL2promotion promotion_of(const Config& c, const Problem& p) {
                                                          : CU_TENSOR_MAP_L2_PROMOTION_L2_128B;
 }
 
-// Rows of tokens in a column of tiles of a persistent kernel: what decides how much is read from
-// memory again. DRAM megabytes read with 1024, 2048, 4096 rows, where each byte once would be 50,
-// 67, 100, 134, 176, 151 (ncu, H200, 128-row tiles): 8192x4096x4096 66, 101, 99; 2048x4096x14336
-// 154, 121, 121; 4096x8192x8192 366, 283, 350; 8192x8192x8192 739, 570, 733; 8192x4096x14336 672,
-// 565, 642; 8192x28672x4096 990, 517, 369, and 1356 us with 4096 rows for 1451 with 8192. 57.7 us
-// for 59.4 with 4096 for 2048 at 8192x2048x2048.
-int raster_rows(const Problem& p) {
-  if (p.k <= 2048 || p.n * p.k > (std::int64_t{96} << 20)) return 4096;
-  return p.k >= 8192 ? 2048 : 1024;
-}
-
 }  // namespace
 
 const char* refusal(const Config& c, const Problem& p) {
@@ -158,16 +147,22 @@ cudaError_t make_launch_plan(const Candidate& candidate, const Problem& p, Launc
   return ready(candidate, size_of(p.out_type) == 2, &plan->resident);
 }
 
-cudaError_t encode_weights(const Candidate& candidate, const Problem& p, CUtensorMap* map) {
+cudaError_t encode_weights(const Candidate& candidate, const Problem& p, WeightMaps* maps) {
   const Config& c = candidate.config;
-  const int box = c.swap ? c.tile_a / c.cluster_b : c.tile_b / c.cluster_a;
-  return encode(map, CU_TENSOR_MAP_DATA_TYPE_UINT8, p.w, p.n, p.k, p.w_stride_elems, box,
-                promotion_of(c, p));
+  const auto describe = [&](CUtensorMap* map, int box) {
+    return encode(map, CU_TENSOR_MAP_DATA_TYPE_UINT8, p.w, p.n, p.k, p.w_stride_elems, box,
+                  promotion_of(c, p));
+  };
+  const cudaError_t error =
+      describe(&maps->tile, c.swap ? c.tile_a / c.cluster_b : c.tile_b / c.cluster_a);
+  if (error != cudaSuccess || c.tail_b == 0) return error;
+  return describe(&maps->tail, c.tail_b / c.cluster_a);
 }
 
 cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream, Start start) {
   const Config& c = plan.candidate->config;
-  CUtensorMap map_x, map_w, map_y;
+  CUtensorMap map_x, map_y;
+  WeightMaps encoded;
   // Rows that one load brings. With all tokens in one box it is cut to them: rows past the end
   // would be filled with zeros, which takes longer than reading them (16 rows in a box of 64 at
   // 16x4096x4096: 22 us for 9). For the same reason the last tile starts early (Params).
@@ -178,8 +173,8 @@ cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream
   cudaError_t error = encode(&map_x, CU_TENSOR_MAP_DATA_TYPE_UINT8, p.x, p.m, p.k, p.x_stride_elems,
                              box_x, promotion_of(c, p));
   if (error != cudaSuccess) return error;
-  if (plan.map_w == nullptr) {
-    error = encode_weights(*plan.candidate, p, &map_w);
+  if (plan.weights == nullptr) {
+    error = encode_weights(*plan.candidate, p, &encoded);
     if (error != cudaSuccess) return error;
   }
 
@@ -196,7 +191,14 @@ cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream
   params.k_blocks = static_cast<int>(ceil_div(p.k, kBlockK));
   params.groups_a = static_cast<int>(groups(params.rows_a, c.tile_a, c.cluster_a));
   params.groups_b = static_cast<int>(groups(params.rows_b, c.tile_b, c.cluster_b));
-  const int raster = raster_rows(p) / (c.tile_a * c.cluster_a);
+  params.wide_b = params.groups_b;
+  if (c.tail_b > 0) {
+    const Columns columns = columns_of(c, params.rows_b, params.groups_a, plan.resident);
+    params.wide_b = columns.wide;
+    params.groups_b = columns.wide + columns.narrow;
+    params.last_tail = std::max(0, params.rows_b - c.tail_b);
+  }
+  const int raster = raster_rows(p.n, p.k) / (c.tile_a * c.cluster_a);
   params.raster = std::clamp(plan.raster > 0 ? plan.raster : raster, 1, params.groups_a);
   params.factor = p.factor;
   params.out_type = p.out_type;
@@ -228,8 +230,9 @@ cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream
     config.numAttrs = 0;
   }
   if (start != Start::after) ++config.numAttrs;
-  CUtensorMap* weights = plan.map_w == nullptr ? &map_w : const_cast<CUtensorMap*>(plan.map_w);
-  void* arguments[] = {c.swap ? weights : &map_x, c.swap ? &map_x : weights, &map_y, &params};
+  WeightMaps* weights = plan.weights == nullptr ? &encoded : const_cast<WeightMaps*>(plan.weights);
+  void* arguments[] = {c.swap ? &weights->tile : &map_x, c.swap ? &map_x : &weights->tile,
+                       &weights->tail, &map_y, &params};
   return cudaLaunchKernelExC(&config, kernel_of(*plan.candidate, is_16_bit), arguments);
 }
 

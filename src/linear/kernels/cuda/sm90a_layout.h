@@ -22,9 +22,10 @@ struct Params {
   int rows_a, rows_b;  // of the whole problem
   int k_blocks;
   int groups_a, groups_b;  // clusters' tiles along A and B
+  int wide_b;              // those along B that are tile_b wide, where the others are tail_b
   // Where the last tiles start: so early that they are full, and their first rows done twice with
   // the same bits. Rows past the end would be filled with zeros, which takes longer than reading.
-  int last_a, last_b;
+  int last_a, last_b, last_tail;
   int raster;  // how many groups along A are walked before the next along B
   float factor;
   DataType out_type, bias_type;
@@ -48,6 +49,19 @@ struct Layout {
   static constexpr int kLoaderRegisters = 24;
   static constexpr int kMathRegisters = kC.warpgroups == 2 ? 240 : 232;
   static constexpr int kWarpgroupRows = kC.warpgroup_rows();
+  // Where two warpgroups share a tile, the blocks of K by which the first one ends ahead: all that
+  // the ring holds. 1, 2, 3, 4: 158.1, 157.8, 156.1, 155.5 thousand cycles at 4096x4096x4096,
+  // 128x256 in clusters of two.
+  static constexpr int kLead = kC.persistent && kC.warpgroups == 2 && !kC.ping_pong ? kC.stages : 0;
+  // The math warpgroups take turns.
+  static constexpr bool kTurns = kC.ping_pong || kLead > 0;
+  // Scales are handed round while the tile's last block is multiplied: 1 to 2%, and 3% the other
+  // way with 64 x 64, where a block takes 128 cycles.
+  static constexpr bool kLooksAhead = kC.split_k == 1 && kC.tile_a * kC.tile_b > 64 * 64;
+  // What a tile's sums start from. Near zero a sum's upper bits flip with its sign at every wgmma,
+  // which takes power; from here on they stay as they are. 2^32 holds any sum, wherever it starts.
+  static constexpr bool kLifted = kC.persistent && !kC.swap && kC.split_k == 1;
+  static constexpr std::uint32_t kStart = kLifted ? 0x55555555 : 0;
   // Warps that multiply a stage, and so release it.
   static constexpr int kReleasers = kC.ping_pong ? 4 : kC.warpgroups * 4;
   static constexpr int kABytes = kC.tile_a * kBlockK;
@@ -69,15 +83,26 @@ struct Layout {
   // A persistent kernel's panels leave by the copy engine.
   static constexpr bool kBulk = kPanels && kC.persistent;
   // Panels that a warp has at once: one for each of its wgmmas along A, where there is room.
-  static constexpr int kPanelsAtOnce = kC.tile_b <= 128 && kC.ctas == 1 ? kWarpgroupRows / 64 : 1;
+  static constexpr int kPanelsAtOnce = kC.ctas > 1        ? 1
+                                       : kC.tile_b <= 128 ? kWarpgroupRows / 64
+                                       : kLead > 0        ? 2
+                                                          : 1;
+
+  // A panel is sent when the next one is packed: what was written to it is there by then. (With
+  // ping-pong, whose stores hide behind multiplication, 3% more cycles.)
+  static constexpr bool kDefersPanels = kLead > 0 && kPanelsAtOnce > kWarpgroupRows / 64;
 
   static constexpr int kReceive = kC.stages * kStageBytes;
   static constexpr int kPanel = kReceive + (kC.split_k - 1) * kShareBytes;
   static constexpr int kVectors =
       kPanel + (kPanels ? kC.warpgroups * 4 * kPanelsAtOnce * kPanelBytes : 0);
-  static constexpr int kBarriers = kVectors + (kSharedScales ? kC.warpgroups * kC.tile_b * 8 : 0);
+  static constexpr int kVectorCopies = kSharedScales ? (kLead > 0 ? 1 : kC.warpgroups) : 0;
+  static constexpr int kBarriers = kVectors + kVectorCopies * kC.tile_b * 8;
   static constexpr int kBytes = kBarriers + (2 * kC.stages + 2) * 8;
 
+  static_assert(kC.tail_b == 0 ||
+                (kC.ping_pong && kC.cluster_b == 1 && !kC.swap && kC.tile_b % kC.tail_b == 0));
+  static_assert(kLead == 0 || (kLead <= kC.stages && kBulk && kSharedScales));
   static_assert(!kC.ping_pong || (kC.split_k == 1 && kC.persistent && kC.warpgroups == 2));
   static_assert(kWarpgroupRows % 64 == 0 && kGroups % kFinishers == 0);
   static_assert(!kLends || kC.warpgroups * kC.ctas == 2);

@@ -15,6 +15,7 @@ struct Walk {
   int first_block, blocks;     // this CTA's slice of K
   int tile = 0, tiles_left = 1;
   int row_a = 0, row_b = 0;  // first rows of the tile
+  bool narrow = false;       // tail_b rows of B instead of tile_b
   int block = 0;             // of the slice
   int stage = 0;
   std::uint32_t phase = 0;  // of the stage: flips each time around the ring
@@ -37,30 +38,42 @@ struct Walk {
   }
   __device__ static int stride() { return static_cast<int>(gridDim.x) / Layout<kC>::kCluster; }
 
-  // Persistent tiles go along A in columns `raster` groups high, so that those in flight share rows
-  // of both operands. Otherwise the grid is the tiles: x along the tokens, y along the weights, so
-  // that CTAs that need the same weights are neighbours, which L2 serves best (128 x 4096 x 4096
-  // with swapped operands the other way round: 9.1 us for 7.2).
+  // Persistent tiles go along A in bands `raster` groups high, so that those in flight share rows
+  // of both operands, every other band backwards along B, so that where one ends the next starts;
+  // the narrow ones follow the others. Otherwise the grid is the tiles: x along the tokens, y along
+  // the weights, so that CTAs that need the same weights are neighbours, which L2 serves best
+  // (128 x 4096 x 4096 with swapped operands the other way round: 9.1 us for 7.2).
   __device__ void locate() {
     const int along_x = static_cast<int>(blockIdx.x) / Layout<kC>::kCluster;
     int group_a = kC.swap ? static_cast<int>(blockIdx.y) : along_x;
     int group_b = kC.swap ? along_x : static_cast<int>(blockIdx.y);
     if constexpr (kC.persistent) {
-      const int column = p.raster * p.groups_b;
-      const int first = tile / column * p.raster;
+      int width = p.groups_b, at = tile;
+      if constexpr (kC.tail_b > 0) {
+        const int wide_tiles = p.groups_a * p.wide_b;
+        narrow = tile >= wide_tiles && p.groups_b > p.wide_b;
+        width = narrow ? p.groups_b - p.wide_b : p.wide_b;
+        if (narrow) at -= wide_tiles;
+      }
+      const int band = at / (p.raster * width), in_band = at % (p.raster * width);
+      const int first = band * p.raster;
       const int height = min(p.raster, p.groups_a - first);
-      group_a = first + tile % column % height;
-      group_b = tile % column / height;
+      group_a = first + in_band % height;
+      group_b = in_band / height;
+      if (band % 2 == 1) group_b = width - 1 - group_b;
     }
     row_a = min((group_a * kC.cluster_a + rank_a) * kC.tile_a, p.last_a);
     row_b = min((group_b * kC.cluster_b + rank_b) * kC.tile_b, p.last_b);
+    if constexpr (kC.tail_b > 0) {
+      if (narrow) row_b = min(p.wide_b * kC.tile_b + group_b * kC.tail_b, p.last_tail);
+    }
   }
   __device__ void next_tile() {
     --tiles_left;
     block = 0;
     if constexpr (kC.persistent) {
       tile += stride();
-      locate();
+      if (tiles_left > 0) locate();
     }
   }
   /// Past a tile that the other warpgroup does.
@@ -86,8 +99,12 @@ struct Loader {
   const Params& p;
   const CUtensorMap* map_a;
   const CUtensorMap* map_b;
+  const CUtensorMap* map_tail;  // of B too, for narrow tiles
   std::uint32_t shared;
   Walk<kC> walk;
+  // Every other tile takes its blocks of K from the last to the first: what the tiles before have
+  // fetched last is in L2 still. (Sums of integers do not mind.)
+  bool backwards = false;
 
   __device__ std::uint32_t full(int stage) const { return shared + L::kBarriers + stage * 8; }
   __device__ std::uint32_t empty(int stage) const {
@@ -99,7 +116,7 @@ struct Loader {
   __device__ void load(std::uint32_t target, const CUtensorMap* map, int stage, int block, int row,
                        int part, std::uint32_t ctas) const {
     constexpr int kPart = kRows / kSharers;
-    const int x = (walk.first_block + block) * kBlockK;
+    const int x = (walk.first_block + (backwards ? walk.blocks - 1 - block : block)) * kBlockK;
     if constexpr (kSharers == 1) {
       ptx::load_tile(target, map, full(stage), x, row);
     } else {
@@ -121,11 +138,19 @@ struct Loader {
 #pragma unroll
     for (int a = 0; a < kC.cluster_a; ++a) ctas |= 1U << (a * kC.split_k);
     ctas <<= walk.rank_b * kC.cluster_a * kC.split_k + walk.rank_k;
-    load<kC.tile_b, kC.cluster_a>(shared + stage * L::kStageBytes + L::kABytes, map_b, stage, block,
-                                  walk.row_b, walk.rank_a, ctas);
+    const std::uint32_t target = shared + stage * L::kStageBytes + L::kABytes;
+    if constexpr (kC.tail_b > 0) {
+      if (walk.narrow) {
+        load<kC.tail_b, kC.cluster_a>(target, map_tail, stage, block, walk.row_b, walk.rank_a,
+                                      ctas);
+        return;
+      }
+    }
+    load<kC.tile_b, kC.cluster_a>(target, map_b, stage, block, walk.row_b, walk.rank_a, ctas);
   }
   __device__ void load_weights(int stage, int block) const {
-    ptx::barrier_expect_bytes(full(stage), p.stage_bytes);
+    const int less = kC.tail_b > 0 && walk.narrow ? (kC.tile_b - kC.tail_b) * kBlockK : 0;
+    ptx::barrier_expect_bytes(full(stage), p.stage_bytes - less);
     kC.swap ? load_a(stage, block) : load_b(stage, block);
   }
   __device__ void load_tokens(int stage, int block) const {
@@ -150,7 +175,7 @@ struct Loader {
       // At once: with all barriers made first, small products took 0.15 us more.
       if (!kC.persistent && !L::kMulticast && stage < steps) first_load(stage);
     }
-    if (kC.ping_pong && warp == 0) {
+    if (L::kTurns && warp == 0) {
       ptx::barrier_init(shared + L::kBarriers + 2 * kC.stages * 8, 4);
       ptx::barrier_init(shared + L::kBarriers + 2 * kC.stages * 8 + 8, 4);
       ptx::fence_barrier_init();
@@ -194,7 +219,10 @@ struct Loader {
     walk.phase = walk.block / kC.stages;
     walk.steps_left -= walk.block;
     while (walk.steps_left > 0) {
-      if (walk.block == walk.blocks) walk.next_tile();
+      if (walk.block == walk.blocks) {
+        walk.next_tile();
+        backwards = L::kBulk && !backwards;
+      }
       ptx::barrier_wait(empty(walk.stage), walk.phase ^ 1);
       load_weights(walk.stage, walk.block);
       load_tokens(walk.stage, walk.block);
