@@ -208,6 +208,8 @@ TEST(CudaPlan, NarrowTilesEvenOutWhatClustersHaveToDo) {
     // 4096 x 4096: 1,024 rows where wide tiles alone would be 1,152 (of 993 on average).
     const int clusters = 132 / c.cluster(), groups_a = 32 / c.cluster_a;
     EXPECT_EQ(columns_of(c, 4096, groups_a, clusters).busiest, 1024) << name(c);
+    // In columns of 20 wide ones and 4 narrow.
+    EXPECT_EQ(cuda_tiles(c, {4096, 4096, 4096}, h200()), 32 * 24) << name(c);
   }
   EXPECT_GT(tailed, 0);
 }

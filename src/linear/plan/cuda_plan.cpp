@@ -22,22 +22,30 @@ struct Grid {
   double in_turn;  // CTAs that the busiest SM does one after the other
 };
 
+double clusters_of(const Config& c, const cost::GpuDevice& device) {
+  return std::max(1.0, std::floor(device.sms / static_cast<double>(c.cluster())));
+}
+
+/// Of a kernel with narrow tiles.
+Columns columns_of(const Config& c, const CudaShape& s, const cost::GpuDevice& device) {
+  const double groups_a = ceil_div(static_cast<double>(s.m), c.tile_a * c.cluster_a);
+  return columns_of(c, static_cast<int>(s.n), static_cast<int>(groups_a),
+                    static_cast<int>(clusters_of(c, device)));
+}
+
 Grid grid_of(const Config& c, const CudaShape& s, const cost::GpuDevice& device) {
   Grid g{};
   g.rows_a = static_cast<double>(c.swap ? s.n : s.m);
   g.rows_b = static_cast<double>(c.swap ? s.m : s.n);
   g.tiles_a = ceil_div(g.rows_a, c.tile_a * c.cluster_a) * c.cluster_a;
   g.tiles_b = ceil_div(g.rows_b, c.tile_b * c.cluster_b) * c.cluster_b;
-  const double clusters = std::max(1.0, std::floor(device.sms / static_cast<double>(c.cluster())));
   if (c.tail_b > 0) {  // a narrow tile counts for its share of a wide one
-    const Columns columns =
-        columns_of(c, static_cast<int>(g.rows_b), static_cast<int>(g.tiles_a / c.cluster_a),
-                   static_cast<int>(clusters));
+    const Columns columns = columns_of(c, s, device);
     g.tiles_b = columns.wide + columns.narrow * static_cast<double>(c.tail_b) / c.tile_b;
     g.in_turn = static_cast<double>(columns.busiest) / c.tile_b;
   }
   g.ctas = g.tiles_a * g.tiles_b * c.split_k;
-  if (c.tail_b == 0) g.in_turn = ceil_div(g.ctas, clusters * c.cluster());
+  if (c.tail_b == 0) g.in_turn = ceil_div(g.ctas, clusters_of(c, device) * c.cluster());
   g.blocks = ceil_div(ceil_div(static_cast<double>(s.k), kBlockBytes), c.split_k);
   return g;
 }
@@ -120,6 +128,14 @@ bool cuda_in_range(const Config& c, const CudaShape& s) {
   if (c.persistent) return s.m >= 192 && c.tail_b == 0;
   if (c.tile_a * c.tile_b >= 128 * 128) return s.m > 64;
   return s.m > 16;
+}
+
+std::int64_t cuda_tiles(const Config& c, const CudaShape& s, const cost::GpuDevice& device) {
+  const auto count = [](std::int64_t rows, int tile) { return (rows + tile - 1) / tile; };
+  if (c.swap) return count(s.n, c.tile_a) * count(s.m, c.tile_b);
+  if (c.tail_b == 0) return count(s.m, c.tile_a) * count(s.n, c.tile_b);
+  const Columns columns = columns_of(c, s, device);
+  return count(s.m, c.tile_a) * (columns.wide + columns.narrow);
 }
 
 double cuda_price(const Config& c, const CudaShape& s, const cost::GpuDevice& device,

@@ -56,6 +56,10 @@ struct CudaPlanned {
 [[nodiscard]] bool cuda_applies(const Config& config, const CudaShape& shape);
 [[nodiscard]] std::string cuda_refusal(const Config& config, const CudaShape& shape);
 
+/// Output tiles of a kernel that applies, narrow ones among them.
+[[nodiscard]] std::int64_t cuda_tiles(const Config& config, const CudaShape& shape,
+                                      const cost::GpuDevice& device);
+
 /// Seconds that a kernel should take:
 ///
 ///   start + max(weights, tokens and output over the bandwidth,

@@ -45,7 +45,8 @@ Sm80Tile sm80_tile(std::int64_t m) { return m <= 32 ? Sm80Tile{32, 64} : Sm80Til
 
 void add_sm90a(Plan& plan, const cost::GpuDevice& device, const std::string& refused,
                int out_bytes) {
-  for (const cuda::CudaPlanned& c : cuda::plan_cuda(device, {plan.m, plan.n, plan.k, out_bytes})) {
+  const cuda::CudaShape shape{plan.m, plan.n, plan.k, out_bytes};
+  for (const cuda::CudaPlanned& c : cuda::plan_cuda(device, shape)) {
     PlanCandidate candidate;
     candidate.backend = kGpuBackends[0].name;
     candidate.tile = name(*c.config);
@@ -55,6 +56,7 @@ void add_sm90a(Plan& plan, const cost::GpuDevice& device, const std::string& ref
       plan.backend = candidate.backend;
       plan.tile_rows = c.config->swap ? c.config->tile_b : c.config->tile_a;
       plan.tile_cols = c.config->swap ? c.config->tile_a : c.config->tile_b;
+      plan.tiles = cuda::cuda_tiles(*c.config, shape, device);
       plan.kernel = candidate.tile;
       plan.modelled_seconds = c.seconds;
     }
@@ -118,6 +120,7 @@ Result<Plan> plan_on_gpu(std::int64_t m, std::int64_t n, std::int64_t k, std::st
     plan.kernel = last.tile;
     plan.tile_rows = tile.rows;
     plan.tile_cols = tile.cols;
+    plan.tiles = ceil_div(m, tile.rows) * ceil_div(n, tile.cols);
     plan.modelled_seconds = last.modelled_seconds;
   }
   const auto refused = std::find_if(plan.candidates.begin(), plan.candidates.end(),
@@ -126,7 +129,6 @@ Result<Plan> plan_on_gpu(std::int64_t m, std::int64_t n, std::int64_t k, std::st
                          std::move(last));
   plan.row_block = m;
   plan.k_block = k;
-  plan.tiles = ceil_div(m, plan.tile_rows) * ceil_div(n, plan.tile_cols);
   const auto weights = static_cast<double>(n) * static_cast<double>(k);
   plan.compute_limit_seconds = 2.0 * static_cast<double>(m) * weights / device.int8.value;
   plan.memory_limit_seconds = weights / device.memory.value;

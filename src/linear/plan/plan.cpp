@@ -166,7 +166,7 @@ std::string gpu_text(const Plan& plan) {
   for (const PlanCandidate& c : plan.candidates) {
     const bool out = !c.refused_because.empty();
     text += fmt::format(
-        "  candidate {:<6} {:<24} {}\n", c.backend, c.tile,
+        "  candidate {:<6} {:<26} {}\n", c.backend, c.tile,
         out ? "out: " + c.refused_because : fmt::format("{:>10.2f} us", c.modelled_seconds * 1e6));
   }
   return text;
