@@ -137,7 +137,7 @@ __global__ void nothing() {}
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
+  return (values[(values.size() - 1) / 2] + values[values.size() / 2]) / 2;
 }
 
 /// A captured run of `launches` calls, timed per call.
@@ -145,7 +145,8 @@ struct Timed {
   std::string name;
   cudaGraphExec_t graph = nullptr;
   int launches = 0;
-  std::vector<double> microseconds;
+  std::vector<double> microseconds = {};
+  bool rival = false;  // timed no more once it is far behind
   [[nodiscard]] double time() const { return median(microseconds); }
 };
 
@@ -189,12 +190,11 @@ struct Bench {
   }
   [[nodiscard]] int rounds_of(double settle) const { return settle > 0 ? 6 : rounds; }
   /// `settle`: each timing follows that many milliseconds of the same graph, the first four times
-  /// as many. `seed`: of the orders; with one for all shapes the same kernels would follow each
-  /// other on each, and a kernel runs up to 10% faster after one that takes less power. Of
-  /// `rivals` with `settle`, what takes 1.3 times as long as the fastest in the first round,
-  /// or 1.15 times as long in two, is timed no more.
-  void run(std::vector<Timed>& all, double settle = 0, unsigned seed = 20261121,
-           bool rivals = false) const {
+  /// as many; then a rival that takes 1.3 times as long as the fastest in the first round, or 1.15
+  /// times as long in two, is timed no more. `seed`: of the orders; with one for all shapes the
+  /// same kernels would follow each other on each, and a kernel runs up to 10% faster after one
+  /// that takes less power.
+  void run(std::vector<Timed>& all, double settle = 0, unsigned seed = 20261121) const {
     if (all.empty()) return;
     for (auto& t : all) once(t, true);
     std::vector<std::size_t> order(all.size());
@@ -215,11 +215,12 @@ struct Bench {
         for (int j = 0; j < before[i]; ++j) must(cudaGraphLaunch(all[i].graph, stream), "settle");
         once(all[i], true);
       }
-      if (settle == 0 || round > 1 || !rivals) continue;
+      if (settle == 0 || round > 1) continue;
       const double most = round == 0 ? 1.3 : 1.15;
       double least = all[0].time();
       for (const Timed& t : all) least = std::min(least, t.time());
-      std::erase_if(order, [&](std::size_t i) { return all[i].time() > most * least; });
+      std::erase_if(order,
+                    [&](std::size_t i) { return all[i].rival && all[i].time() > most * least; });
     }
     for (auto& t : all) must(cudaGraphExecDestroy(t.graph), "destroy");
   }
@@ -458,12 +459,13 @@ void time_rows(const Bench& bench, const Shape& s, const Operands& operands,
     timed.push_back(bench.capture(c->name, cold_launches(s, operands.sets), [&](int i) {
       return c->call(operands.problem(s, i % operands.sets), bench.stream, dependent);
     }));
+    timed.back().rival = c->name != pick_name(s) && c->name != serving_pick(s.m, s.n);
     if (is_large(s)) continue;
     timed.push_back(bench.capture(c->name, 20, [&](int) {
       return c->call(operands.problem(s, 0), bench.stream, dependent);
     }));
   }
-  bench.run(timed, settle_of(s), seed_of(s), true);
+  bench.run(timed, settle_of(s), seed_of(s));
   const std::size_t kinds = is_large(s) ? 1 : 2;
   for (std::size_t i = 0; i < list.size(); ++i) {
     rows[i].cold = timed[kinds * i].time();
@@ -711,7 +713,7 @@ int main(int argc, char** argv) {
       const bool wrong = r.ours && !r.right;
       right = right && !wrong;
       if (shown++ < top || wrong) {
-        std::printf("  %-22s %9.2f  hot %9.2f  %s%s\n", r.name.c_str(), r.cold, r.hot,
+        std::printf("  %-26s %9.2f  hot %9.2f  %s%s\n", r.name.c_str(), r.cold, r.hot,
                     r.ours ? "" : "peer",
                     wrong     ? "WRONG"
                     : r.right ? ""

@@ -17,7 +17,7 @@ def fastest(rows):
     """Microseconds of the fastest. Where rounds were written down (large products, whose times vary
     by a percent or two) by cross-validation: the fastest by the odd rounds takes its time from the
     even ones and the other way round, because the least of many medians is too small.
-    What is far slower was timed once."""
+    What is far slower was timed once or twice."""
     timed = [r for r in rows if "rounds_us" in r]
     if not timed:
         return min(r["cold_us"] for r in rows)

@@ -195,7 +195,7 @@ TEST(CudaPlan, NarrowTilesEvenOutWhatClustersHaveToDo) {
           for (int first = 0; first < clusters; ++first) {
             std::int64_t has = 0;
             for (int tile = first; tile < all; tile += clusters) {
-              has += tile < wide ? c.tile_b : c.tail_b;
+              has += tile < wide ? c.tile_b : c.tail_cost();
             }
             busiest = std::max(busiest, has);
           }
@@ -205,13 +205,30 @@ TEST(CudaPlan, NarrowTilesEvenOutWhatClustersHaveToDo) {
         }
       }
     }
-    // 4096 x 4096: 1,024 rows where wide tiles alone would be 1,152 (of 993 on average).
+    // 4096 x 4096: 1,056 rows where wide tiles alone would be 1,152 (of 993 on average).
     const int clusters = 132 / c.cluster(), groups_a = 32 / c.cluster_a;
-    EXPECT_EQ(columns_of(c, 4096, groups_a, clusters).busiest, 1024) << name(c);
+    EXPECT_EQ(columns_of(c, 4096, groups_a, clusters).busiest, 1056) << name(c);
     // In columns of 20 wide ones and 4 narrow.
     EXPECT_EQ(cuda_tiles(c, {4096, 4096, 4096}, h200()), 32 * 24) << name(c);
   }
   EXPECT_GT(tailed, 0);
+}
+
+// A narrow tile costs half as much as one three times as wide: few are worth their while.
+TEST(CudaPlan, FewColumnsOfAPickAreNarrow) {
+  int picked = 0;
+  for (const std::int64_t m : {1024, 4096, 8192, 16384}) {
+    for (std::int64_t n = 256; n <= 32768; n += 256) {
+      const Config& c = *plan_cuda(h200(), {m, n, 4096}).front().config;
+      if (c.tail_b == 0) continue;
+      ++picked;
+      const auto groups_a = static_cast<int>(m / (c.tile_a * c.cluster_a));
+      const Columns columns = columns_of(c, static_cast<int>(n), groups_a, 132 / c.cluster());
+      EXPECT_GT(columns.narrow, 0) << m << " x " << n;
+      EXPECT_LE(columns.narrow * c.tail_b * 5, n) << m << " x " << n;
+    }
+  }
+  EXPECT_GT(picked, 0);
 }
 
 TEST(CudaPlan, PricesBehave) {

@@ -39,9 +39,10 @@ Grid grid_of(const Config& c, const CudaShape& s, const cost::GpuDevice& device)
   g.rows_b = static_cast<double>(c.swap ? s.m : s.n);
   g.tiles_a = ceil_div(g.rows_a, c.tile_a * c.cluster_a) * c.cluster_a;
   g.tiles_b = ceil_div(g.rows_b, c.tile_b * c.cluster_b) * c.cluster_b;
-  if (c.tail_b > 0) {  // a narrow tile counts for its share of a wide one
+  if (c.tail_b > 0) {  // a narrow tile counts for the bytes that it needs
     const Columns columns = columns_of(c, s, device);
-    g.tiles_b = columns.wide + columns.narrow * static_cast<double>(c.tail_b) / c.tile_b;
+    g.tiles_b = columns.wide +
+                columns.narrow * static_cast<double>(c.tile_a + c.tail_b) / (c.tile_a + c.tile_b);
     g.in_turn = static_cast<double>(columns.busiest) / c.tile_b;
   }
   g.ctas = g.tiles_a * g.tiles_b * c.split_k;
@@ -245,6 +246,12 @@ Start quantiser_start(const CudaShape& s, bool may_be_early) {
 
 namespace {
 
+/// In range, and where there are narrow tiles the shape has some: without it is another's kernel.
+bool is_worth_it(const Config& c, const CudaShape& s, const cost::GpuDevice& device) {
+  return cuda_in_range(c, s) &&
+         (c.tail_b == 0 || !cuda_applies(c, s) || columns_of(c, s, device).narrow > 0);
+}
+
 /// As the library launches.
 double launched_price(const Config& c, const CudaShape& s, const cost::GpuDevice& device,
                       const CudaRates& rates) {
@@ -259,7 +266,7 @@ std::vector<CudaPlanned> plan_cuda(const cost::GpuDevice& device, const CudaShap
   std::vector<CudaPlanned> plan;
   for (int kernel = 0; kernel < kKernelCount; ++kernel) {
     const Config& c = config_at(kernel);
-    CudaPlanned planned{&c, kernel, 0, cuda_in_range(c, shape), cuda_refusal(c, shape)};
+    CudaPlanned planned{&c, kernel, 0, is_worth_it(c, shape, device), cuda_refusal(c, shape)};
     if (planned.refused_because.empty()) planned.seconds = launched_price(c, shape, device, rates);
     plan.push_back(std::move(planned));
   }
@@ -280,7 +287,7 @@ int pick_cuda(const cost::GpuDevice& device, const CudaShape& shape,
   for (int kernel = 0; kernel < kKernelCount; ++kernel) {
     const Config& c = config_at(kernel);
     if (!cuda_applies(c, shape)) continue;
-    const bool in_range = cuda_in_range(c, shape);
+    const bool in_range = is_worth_it(c, shape, device);
     if (best >= 0 && best_in_range && !in_range) continue;
     const double seconds = launched_price(c, shape, device, rates);
     if (best >= 0 && best_in_range == in_range && seconds >= best_seconds) continue;
@@ -293,9 +300,9 @@ std::string to_string(const std::vector<CudaPlanned>& plan) {
   std::string text;
   for (const CudaPlanned& c : plan) {
     if (c.refused_because.empty()) {
-      text += fmt::format("{:<24}{:>10.2f} us\n", name(*c.config), c.seconds * 1e6);
+      text += fmt::format("{:<26}{:>10.2f} us\n", name(*c.config), c.seconds * 1e6);
     } else {
-      text += fmt::format("{:<24}   refused: {}\n", name(*c.config), c.refused_because);
+      text += fmt::format("{:<26}   refused: {}\n", name(*c.config), c.refused_because);
     }
   }
   return text;

@@ -25,7 +25,7 @@ struct CudaShape {
 /// What the price is made from, beside the device table and each kernel's `Config::permille`.
 /// Fitted together to 217 shapes of an H200, five sweeps of 2026-11-21 averaged where they
 /// overlap, so that picks are right first, by a margin, and prices second; a single one is no
-/// measurement. (The factors of large kernels: to a sixth, timed as bench.cu does now.)
+/// measurement. (The factors of large kernels: to later ones, of several cards.)
 struct CudaRates {
   double clock = 1.532e9;      // hertz, under load
   double macs = 4096;          // int8 multiply-adds an SM does in a cycle

@@ -101,7 +101,9 @@ struct Layout {
   static constexpr int kBytes = kBarriers + (2 * kC.stages + 2) * 8;
 
   static_assert(kC.tail_b == 0 ||
-                (kC.ping_pong && kC.cluster_b == 1 && !kC.swap && kC.tile_b % kC.tail_b == 0));
+                (kC.ping_pong && kC.cluster_b == 1 && !kC.swap && kC.tile_b % kC.tail_b == 0 &&
+                 kC.tail_b % (8 * kC.cluster_a) == 0));
+  static_assert(!kLifted || kC.chains == 1);
   static_assert(kLead == 0 || (kLead <= kC.stages && kBulk && kSharedScales));
   static_assert(!kC.ping_pong || (kC.split_k == 1 && kC.persistent && kC.warpgroups == 2));
   static_assert(kWarpgroupRows % 64 == 0 && kGroups % kFinishers == 0);
