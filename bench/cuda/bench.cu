@@ -454,12 +454,13 @@ std::vector<Row> measure_dynamic(const Bench& bench, const Shape& s, const Opera
 /// Cold, and hot where power does not decide, into rows of their names.
 void time_rows(const Bench& bench, const Shape& s, const Operands& operands,
                const std::vector<const Contender*>& list, bool dependent, std::vector<Row>& rows) {
+  const std::string pick = pick_name(s), serving = serving_pick(s.m, s.n);
   std::vector<Timed> timed;
   for (const Contender* c : list) {
     timed.push_back(bench.capture(c->name, cold_launches(s, operands.sets), [&](int i) {
       return c->call(operands.problem(s, i % operands.sets), bench.stream, dependent);
     }));
-    timed.back().rival = c->name != pick_name(s) && c->name != serving_pick(s.m, s.n);
+    timed.back().rival = c->name != pick && c->name != serving;
     if (is_large(s)) continue;
     timed.push_back(bench.capture(c->name, 20, [&](int) {
       return c->call(operands.problem(s, 0), bench.stream, dependent);

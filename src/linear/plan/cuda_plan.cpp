@@ -15,10 +15,11 @@ constexpr double kBlockBytes = 128;  // of K in a stage, for each row
 constexpr double kSmsOfRates = 132;  // of the card that CudaRates was fitted to
 
 double ceil_div(double a, double b) { return std::ceil(a / b); }
+std::int64_t tiles_along(std::int64_t rows, int tile) { return (rows + tile - 1) / tile; }
 
 /// The shape as a kernel sees it.
 struct Grid {
-  double rows_a, rows_b, tiles_a, tiles_b, ctas, blocks;
+  double tiles_a, tiles_b, ctas, blocks;
   double in_turn;  // CTAs that the busiest SM does one after the other
 };
 
@@ -28,25 +29,26 @@ double clusters_of(const Config& c, const cost::GpuDevice& device) {
 
 /// Of a kernel with narrow tiles.
 Columns columns_of(const Config& c, const CudaShape& s, const cost::GpuDevice& device) {
-  const double groups_a = ceil_div(static_cast<double>(s.m), c.tile_a * c.cluster_a);
-  return columns_of(c, static_cast<int>(s.n), static_cast<int>(groups_a),
+  return columns_of(c, static_cast<int>(s.n),
+                    static_cast<int>(tiles_along(s.m, c.tile_a * c.cluster_a)),
                     static_cast<int>(clusters_of(c, device)));
 }
 
 Grid grid_of(const Config& c, const CudaShape& s, const cost::GpuDevice& device) {
   Grid g{};
-  g.rows_a = static_cast<double>(c.swap ? s.n : s.m);
-  g.rows_b = static_cast<double>(c.swap ? s.m : s.n);
-  g.tiles_a = ceil_div(g.rows_a, c.tile_a * c.cluster_a) * c.cluster_a;
-  g.tiles_b = ceil_div(g.rows_b, c.tile_b * c.cluster_b) * c.cluster_b;
+  const auto rows_a = static_cast<double>(c.swap ? s.n : s.m);
+  const auto rows_b = static_cast<double>(c.swap ? s.m : s.n);
+  g.tiles_a = ceil_div(rows_a, c.tile_a * c.cluster_a) * c.cluster_a;
+  g.tiles_b = ceil_div(rows_b, c.tile_b * c.cluster_b) * c.cluster_b;
   if (c.tail_b > 0) {  // a narrow tile counts for the bytes that it needs
     const Columns columns = columns_of(c, s, device);
     g.tiles_b = columns.wide +
                 columns.narrow * static_cast<double>(c.tile_a + c.tail_b) / (c.tile_a + c.tile_b);
     g.in_turn = static_cast<double>(columns.busiest) / c.tile_b;
+  } else {
+    g.in_turn = ceil_div(g.tiles_a * g.tiles_b * c.split_k, clusters_of(c, device) * c.cluster());
   }
   g.ctas = g.tiles_a * g.tiles_b * c.split_k;
-  if (c.tail_b == 0) g.in_turn = ceil_div(g.ctas, clusters_of(c, device) * c.cluster());
   g.blocks = ceil_div(ceil_div(static_cast<double>(s.k), kBlockBytes), c.split_k);
   return g;
 }
@@ -69,9 +71,8 @@ struct Tiles {
 };
 
 Tiles tiles_of(const Config& c, const CudaShape& s) {
-  const auto count = [](std::int64_t rows, int tile) { return (rows + tile - 1) / tile; };
-  const std::int64_t a = count(c.swap ? s.n : s.m, c.tile_a * c.cluster_a);
-  const std::int64_t b = count(c.swap ? s.m : s.n, c.tile_b * c.cluster_b);
+  const std::int64_t a = tiles_along(c.swap ? s.n : s.m, c.tile_a * c.cluster_a);
+  const std::int64_t b = tiles_along(c.swap ? s.m : s.n, c.tile_b * c.cluster_b);
   return {c.swap ? a : b, a * b};
 }
 
@@ -132,11 +133,10 @@ bool cuda_in_range(const Config& c, const CudaShape& s) {
 }
 
 std::int64_t cuda_tiles(const Config& c, const CudaShape& s, const cost::GpuDevice& device) {
-  const auto count = [](std::int64_t rows, int tile) { return (rows + tile - 1) / tile; };
-  if (c.swap) return count(s.n, c.tile_a) * count(s.m, c.tile_b);
-  if (c.tail_b == 0) return count(s.m, c.tile_a) * count(s.n, c.tile_b);
+  const std::int64_t along_a = tiles_along(c.swap ? s.n : s.m, c.tile_a);
+  if (c.tail_b == 0) return along_a * tiles_along(c.swap ? s.m : s.n, c.tile_b);
   const Columns columns = columns_of(c, s, device);
-  return count(s.m, c.tile_a) * (columns.wide + columns.narrow);
+  return along_a * (columns.wide + columns.narrow);
 }
 
 double cuda_price(const Config& c, const CudaShape& s, const cost::GpuDevice& device,

@@ -58,10 +58,6 @@ struct Layout {
   // Scales are handed round while the tile's last block is multiplied: 1 to 2%, and 3% the other
   // way with 64 x 64, where a block takes 128 cycles.
   static constexpr bool kLooksAhead = kC.split_k == 1 && kC.tile_a * kC.tile_b > 64 * 64;
-  // What a tile's sums start from. Near zero a sum's upper bits flip with its sign at every wgmma,
-  // which takes power; from here on they stay as they are. 2^32 holds any sum, wherever it starts.
-  static constexpr bool kLifted = kC.persistent && !kC.swap && kC.split_k == 1;
-  static constexpr std::uint32_t kStart = kLifted ? 0x55555555 : 0;
   // Warps that multiply a stage, and so release it.
   static constexpr int kReleasers = kC.ping_pong ? 4 : kC.warpgroups * 4;
   static constexpr int kABytes = kC.tile_a * kBlockK;
@@ -82,6 +78,10 @@ struct Layout {
       !kC.swap && kC.split_k == 1 && (kC.tile_b % kPanelCols == 0 || kC.persistent);
   // A persistent kernel's panels leave by the copy engine.
   static constexpr bool kBulk = kPanels && kC.persistent;
+  // What a tile's sums start from. Near zero a sum's upper bits flip with its sign at every wgmma,
+  // which takes power; from here on they stay as they are. 2^32 holds any sum, wherever it starts.
+  static constexpr bool kLifted = kBulk;
+  static constexpr std::uint32_t kStart = kLifted ? 0x55555555 : 0;
   // Panels that a warp has at once: one for each of its wgmmas along A, where there is room.
   static constexpr int kPanelsAtOnce = kC.ctas > 1        ? 1
                                        : kC.tile_b <= 128 ? kWarpgroupRows / 64
