@@ -10,7 +10,7 @@
 //           [MxNxK ...]
 //
 // --picked: the planner's pick alone. --ours: no peers. --only: of ours, those whose names hold one
-// of these. --normal: codes as a quantiser makes them of normal values, which take less power than
+// of these, and all of them as dependent launches too. --normal: codes as a quantiser makes them of normal values, which take less power than
 // random ones. --chained: dependent launches of more than 512 rows too. --waiting: ours read
 // nothing before the launch ahead has finished, dependent ones too. --every-m: M from 1 to the last
 // number, for one N and K. What is published: all.py.
@@ -526,7 +526,7 @@ std::vector<Row> measure(const Bench& bench, const Shape& s, bool all) {
   const std::string pick = pick_name(s), serving = serving_pick(s.m, s.n);
   for (const Row& r : rows) {
     if ((s.m > 512 && !bench.chained) || r.name == "sm80" ||
-        (--left[r.ours ? 1 : 0] < 0 && r.name != pick && r.name != serving)) {
+        (bench.only.empty() && --left[r.ours ? 1 : 0] < 0 && r.name != pick && r.name != serving)) {
       continue;
     }
     runs.push_back(contender_of(r));

@@ -3,8 +3,12 @@
 // bias type.
 //
 //   nvcc -std=c++20 -O3 -gencode=arch=compute_90a,code=sm_90a -Isrc -Iinclude \
-//       tests/cuda/check.cu src/linear/kernels/cuda/*.cu -o check && ./check [--tiny | --quick |
-//       --huge]
+//       tests/cuda/check.cu src/linear/kernels/cuda/*.cu -o check
+//
+//   ./check [--tiny | --quick | --huge] [--only PART]
+//
+// --tiny, --quick: the smaller cases, as sanitizers need them. --only: of the sm90a kernels those
+// whose names hold PART.
 //
 // (src/linear/kernels/cuda/sm80.cu with -gencode=arch=compute_80,code=compute_80 instead, to test
 // the PTX that later cards run.)
@@ -284,7 +288,8 @@ cudaError_t launch_read_early(const DeviceArray<std::uint8_t>& from, DeviceArray
                             to.data, from.size);
 }
 
-void check_case(const Case& c, int index, std::mt19937& random, bool quick, Tally& tally) {
+void check_case(const Case& c, int index, std::mt19937& random, bool quick,
+                const std::string& only, Tally& tally) {
   const bool unaligned = c.pad == 1;
   const std::int64_t stride = unaligned ? c.k + 1 : (c.k + 15) / 16 * 16 + c.pad;
   const DataType bias_types[] = {DataType::float16, DataType::bfloat16, DataType::float32};
@@ -332,6 +337,7 @@ void check_case(const Case& c, int index, std::mt19937& random, bool quick, Tall
     count(matches(p, expected, y, kFill, label + "sm80",
                   [](const Problem& q) { return launch_sm80(q, nullptr); }));
     for (const Candidate& candidate : sm90a_candidates()) {
+      if (name(candidate.config).find(only) == std::string::npos) continue;
       if (refusal(candidate.config, p) != nullptr) {
         ++tally.refused;
         continue;
@@ -425,7 +431,19 @@ void check_huge(std::mt19937& random, Tally& tally) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::string_view option = argc > 1 ? argv[1] : "";
+  std::string_view option;
+  std::string only;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument == "--only" && i + 1 < argc) {
+      only = argv[++i];
+    } else if (argument == "--tiny" || argument == "--quick" || argument == "--huge") {
+      option = argument;
+    } else {
+      std::printf("check [--tiny | --quick | --huge] [--only PART], not '%s'\n", argv[i]);
+      return 2;
+    }
+  }
   std::setvbuf(stdout, nullptr, _IOLBF, 0);  // a hang leaves the failures so far on record
   const unsigned seed = 20251120;
   std::mt19937 random(seed);
@@ -438,7 +456,7 @@ int main(int argc, char** argv) {
       ++index;
       continue;
     }
-    check_case(c, index++, random, option == "--quick" || option == "--tiny", tally);
+    check_case(c, index++, random, option == "--quick" || option == "--tiny", only, tally);
     if (tally.failed > 40) break;
   }
   if (option == "--huge") check_huge(random, tally);

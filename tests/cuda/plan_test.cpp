@@ -61,8 +61,9 @@ TEST(CudaPlan, RefusesWhatNoCoordinateReaches) {
 }
 
 TEST(CudaPlan, SaysWhyAKernelIsRefused) {
-  const Config decode = kDecodeConfigs[0];  // 8 tokens, K in two
-  EXPECT_EQ(cuda_refusal(decode, {9, 64, 4096}), "9 tokens, made for 8");
+  const Config decode = kDecodeConfigs[0];  // 8 tokens or twice as many, K in two
+  EXPECT_EQ(cuda_refusal(decode, {16, 64, 4096}), "");
+  EXPECT_EQ(cuda_refusal(decode, {17, 64, 4096}), "17 tokens, made for 16");
   EXPECT_EQ(cuda_refusal(decode, {8, 64, 128}), "K = 128 has 1 blocks of 128 for 2 CTAs");
   EXPECT_EQ(cuda_refusal(decode, {8, 64, 129}), "");
   EXPECT_EQ(cuda_refusal(decode, {0, 64, 128}), "M x N x K is 0 x 64 x 128: nothing to multiply");
@@ -80,11 +81,18 @@ TEST(CudaPlan, RefusedOnesComeLast) {
   EXPECT_TRUE(refused);
 }
 
-TEST(CudaPlan, GoesOutsideTheMeasuredRangeWhereNothingElseIsLeft) {
-  const CudaPlanned first = plan_cuda(h200(), {4, 512, 128}).front();  // too short to split K
-  EXPECT_TRUE(first.refused_because.empty());
-  EXPECT_FALSE(first.in_range);
-  EXPECT_TRUE(plan_cuda(h200(), {4, 512, 256}).front().in_range);
+TEST(CudaPlan, SomeKernelIsMadeForEveryShape) {
+  for (const std::int64_t m : {1, 9, 17, 33, 65, 100, 128, 129, 191, 192, 700, 1024, 5000}) {
+    for (const std::int64_t n : {1, 512, 2048, 4096, 11008, 28672}) {
+      for (const std::int64_t k : {1, 128, 256, 4096, 18944}) {  // 128: too short to split
+        for (const int out_bytes : {2, 4}) {
+          const CudaPlanned first = plan_cuda(h200(), {m, n, k, out_bytes}).front();
+          EXPECT_TRUE(first.refused_because.empty() && first.in_range)
+              << m << " x " << n << " x " << k << ": " << name(*first.config);
+        }
+      }
+    }
+  }
 }
 
 TEST(CudaPlan, GoldenPicks) {
@@ -92,9 +100,12 @@ TEST(CudaPlan, GoldenPicks) {
   EXPECT_EQ(pick({16, 28672, 4096}), "x16 W64 k2 s20 h4 p");
   EXPECT_EQ(pick({32, 28672, 4096}), "x32 W64 k2 s17 h2 p");
   EXPECT_EQ(pick({16, 4096, 14336}), "x16 W64 k2 s20 h4 p");
-  EXPECT_EQ(pick({16, 8192, 8192}), "x16 W64 k2 s10 h4 o2");
+  EXPECT_EQ(pick({8, 8192, 8192}), "x8 W64 k2 s10 h4 o2");
+  EXPECT_EQ(pick({1, 6144, 4096, 2, false}), "x16 W64 s10 h4 o2");
   EXPECT_EQ(pick({16, 4096, 14336, 2, false}), "x16 W64 k2 s10 h4 o2");
-  EXPECT_EQ(pick({96, 2048, 2048, 2, false}), "x64 w64 s12");
+  EXPECT_EQ(pick({96, 2048, 2048, 2, false}), "x64 W64 k2 s12");
+  EXPECT_EQ(pick({160, 2048, 2048, 2, false}), "x64 w64 s12");
+  EXPECT_EQ(pick({128, 18944, 3584}), "x128 w224 s4 p");
   EXPECT_EQ(pick({64, 2048, 2048}), "x64 W64 k2 s12");
   EXPECT_EQ(pick({65, 2048, 2048}), "x80 W64 k2 s10");
   EXPECT_EQ(pick({96, 2048, 2048}), "x96 W64 k2 s9");
@@ -134,9 +145,9 @@ TEST(CudaPlan, LaunchesEarlyWhereThatGains) {
 }
 
 TEST(CudaPlan, LaunchesNoKernelEarlyThatLosesByIt) {
-  const CudaShape deep{8, 4096, 14336};
+  const CudaShape deep{8, 3584, 18944};
   for (const Config& c : kDecodeConfigs) {
-    const bool two_ctas = c.ctas == 2;  // measured: 1.1 us more, and 1.6 less for persistent ones
+    const bool two_ctas = c.ctas == 2;  // measured: 1.2 us more, and 2.2 less for persistent ones
     EXPECT_EQ(product_start(c, deep, h200(), true), two_ctas ? Start::after : Start::early)
         << name(c);
     EXPECT_EQ(product_start(c, deep, h200(), false), Start::after) << name(c);
@@ -248,12 +259,13 @@ TEST(CudaPlan, PricesBehave) {
   }
 }
 
-// Measured: at most 1.13 (every_m of the results file).
+// As plain launches: where they overlap a price lacks a gain that is a table of measurements, and
+// what counts is the time.
 TEST(CudaPlan, PickedPriceNeverJumpsFar) {
   for (const std::int64_t n : {2048, 4096}) {
     double last = 0;
     for (std::int64_t m = 1; m <= 256; ++m) {
-      const double price = plan_cuda(h200(), {m, n, n}).front().seconds;
+      const double price = plan_cuda(h200(), {m, n, n, 2, false}).front().seconds;
       if (m > 1) {
         EXPECT_LT(price, 1.2 * last) << m << " x " << n;
       }
@@ -262,11 +274,33 @@ TEST(CudaPlan, PickedPriceNeverJumpsFar) {
   }
 }
 
+nlohmann::json published() {
+  std::ifstream file(QUOIN_RESULTS "/h200-2026-12-01.json");
+  return file ? nlohmann::json::parse(file) : nlohmann::json::object();
+}
+
+// The run's picks, launched as the library does: from one M to the next at most 15% more.
+TEST(CudaPlan, TimeNeverJumpedInThePublishedRun) {
+  std::map<std::pair<int, int>, std::pair<int, double>> last;
+  int steps = 0;
+  const nlohmann::json run = published();
+  for (const auto& row : run["every_m"]) {
+    const int m = row["m"];
+    const double time = row["pick_us"];
+    auto& [before, took] = last[{row["n"], row["k"]}];
+    if (m > 1) {
+      EXPECT_EQ(m, before + 1);
+      EXPECT_LT(time, 1.15 * took) << m << " x " << row["n"];
+      ++steps;
+    }
+    before = m, took = time;
+  }
+  EXPECT_EQ(steps, 2 * 255);
+}
+
 TEST(CudaPlan, PicksAreCloseToTheFastestOfTheSweep) {
-  std::ifstream file(QUOIN_RESULTS "/h200-2026-11-22.json");
-  ASSERT_TRUE(file);
   std::map<std::tuple<int, int, int>, std::map<std::string, double>> shapes;
-  const nlohmann::json sweep = nlohmann::json::parse(file);
+  const nlohmann::json sweep = published();
   for (const auto& row : sweep["rows"]) {
     if (row["ours"].get<bool>()) {
       shapes[{row["m"], row["n"], row["k"]}][row["kernel"]] = row["cold_us"];

@@ -62,9 +62,11 @@ double multiply_cycles(const Config& c, const CudaRates& rates) {
 constexpr std::int64_t kMostRows = 0x7FFFFFFF;  // tiles are found by 32-bit coordinates
 constexpr std::int64_t kMostTiles = std::int64_t{1} << 30;
 constexpr std::int64_t kMostGridY = 65'535;
+constexpr std::int64_t kTinyWeight = 8 << 20, kSmallWeight = 16 << 20;  // bytes
 
-/// Decode: one tile holds all tokens.
-bool holds_all(const Config& c) { return c.swap && c.split_k > 1; }
+/// Decode: one tile holds all tokens, two where the weights are tiny.
+bool holds_all(const Config& c) { return c.swap && (c.split_k > 1 || c.tile_b <= 32); }
+std::int64_t most_tokens(const Config& c) { return std::int64_t{2} * c.tile_b; }
 
 struct Tiles {
   std::int64_t weights, all;
@@ -85,7 +87,7 @@ bool cuda_applies(const Config& c, const CudaShape& s) {
   if (s.m < 1 || s.n < 1 || s.k < 1 || s.m > kMostRows || s.n > kMostRows) return false;
   if ((s.k + 127) / 128 < c.split_k) return false;
   if (c.sums() > 128 && s.out_bytes != 2) return false;
-  if (holds_all(c) && s.m > c.tile_b) return false;
+  if (holds_all(c) && s.m > most_tokens(c)) return false;
   const Tiles tiles = tiles_of(c, s);
   return tiles.all <= kMostTiles && (c.persistent || tiles.weights <= kMostGridY);
 }
@@ -102,8 +104,8 @@ std::string cuda_refusal(const Config& c, const CudaShape& s) {
   if (c.sums() > 128 && s.out_bytes != 2) {
     return fmt::format("{}-byte output: too few registers", s.out_bytes);
   }
-  if (holds_all(c) && s.m > c.tile_b) {
-    return fmt::format("{} tokens, made for {}", s.m, c.tile_b);
+  if (holds_all(c) && s.m > most_tokens(c)) {
+    return fmt::format("{} tokens, made for {}", s.m, most_tokens(c));
   }
   if (s.m > kMostRows || s.n > kMostRows) {
     return fmt::format("M x N is {} x {}: each may be at most 2^31 - 1", s.m, s.n);
@@ -115,19 +117,21 @@ std::string cuda_refusal(const Config& c, const CudaShape& s) {
 }
 
 bool cuda_in_range(const Config& c, const CudaShape& s) {
-  if (s.m > 64 && s.m < 192 && is_wide(s)) {  // one row of many tiles: 0 to 5% before the others
-    return c.persistent && c.tile_a == 128 && c.tile_b == 128 && c.cluster() == 1;
+  if (s.m > 64 && s.m < 192 && is_wide(s)) {  // one row of many tiles: 0 to 14% before the others
+    return c.persistent && !c.swap && c.tile_a == 128 && c.cluster() == 1;
   }
   if (c.swap && !holds_all(c)) return s.m > 128 && s.m <= std::int64_t{2} * c.tile_b;
   if (c.swap) {
     const std::int64_t least = c.tile_b <= 16 ? 1 : c.tile_b <= 64 ? c.tile_b / 4 : 65;
     // Persistent ones take longer to start.
     if (c.persistent && s.n * s.k <= (std::int64_t{16} << 20)) return false;
-    return s.m >= least && s.m <= c.tile_b;
+    if (s.m > c.tile_b && s.n * s.k > kTinyWeight) return false;
+    return s.m >= least;
   }
   if (s.m >= 1024 && c.tile_a * c.tile_b < 128 * 128) return false;
   if (s.m >= 1024 && s.m * s.n >= 2048 * 2048) return c.persistent && c.tile_a >= 128;
   if (c.persistent) return s.m >= 192 && c.tail_b == 0;
+  if (s.m >= 192 && is_wide(s)) return false;  // three waves of tiles: up to 23% behind
   if (c.tile_a * c.tile_b >= 128 * 128) return s.m > 64;
   return s.m > 16;
 }
@@ -176,8 +180,6 @@ double cuda_price(const Config& c, const CudaShape& s, const cost::GpuDevice& de
 
 namespace {
 
-constexpr std::int64_t kTinyWeight = 8 << 20, kSmallWeight = 16 << 20;  // bytes
-
 std::int64_t weight_bytes(const CudaShape& s) { return s.n * s.k; }
 
 /// Whether a product gains from starting at once behind its own quantiser. Time chained over time
@@ -208,6 +210,7 @@ double early_gain(const Config& c, const CudaShape& s, const cost::GpuDevice& de
   if (!gains_behind_any_kernel(s)) return 0;
   const double load = grid_of(c, s, device).ctas / (device.sms * c.ctas);  // of the device
   if (weight_bytes(s) <= kTinyWeight) {
+    if (holds_all(c) && s.m > c.tile_b) return load <= 0.5 ? 0.7e-6 : 0.2e-6;  // two of tokens
     if (load <= 0.5) return c.split_k > 1 ? 1.3e-6 : 0.65e-6;
     if (load <= 0.75) return 0.4e-6;
     return c.split_k > 1 ? 0.3e-6 : 0.15e-6;
@@ -216,12 +219,13 @@ double early_gain(const Config& c, const CudaShape& s, const cost::GpuDevice& de
     if (c.split_k == 1) return load <= 0.75 ? 0 : -0.3e-6;
     return load <= 0.5 ? 0.7e-6 : 0.45e-6;
   }
-  // 2.1 us at 28672x4096, and 2.9 that the others' prices lack there.
-  if (c.persistent) return weight_bytes(s) >= 100'000'000 ? 5e-6 : 1.6e-6;
-  if (c.split_k == 1 && s.m > 64) return -1e-6;
-  if (!c.swap && c.ctas > 1) return 0.4e-6;
-  if (s.k <= 8192 || (c.swap && c.ctas == 1)) return 0.9e-6;
-  return c.ctas > 1 ? -1.1e-6 : 0.4e-6;
+  // The kernel ahead lets this one start as soon as its own CTAs have, so that weights stream on
+  // across the launch.
+  if (c.persistent) return c.swap ? 2.3e-6 : 1e-6;
+  if (s.m > 64) return c.split_k > 1 ? 0.7e-6 : -1e-6;
+  if (!c.swap) return c.ctas > 1 ? 0.1e-6 : 0.5e-6;
+  if (c.ctas > 1 && load > 0.7 && load <= 1) return 1.6e-6;
+  return c.ctas > 1 && s.k > 16'384 ? -1.1e-6 : 0.9e-6;
 }
 
 // Waiting, launch after launch: 3.1, 3.7, 4.1 us for 3.55, 4.1, 4.4 at 1, 64, 128 x 2048 x

@@ -55,7 +55,9 @@ struct Math {
     if (tile >= 0) ptx::barrier_wait(receive_barrier() + warpgroup * 8, tile & 1);
   }
   __device__ void give_turn() const {
-    if (thread % 32 == 0) ptx::barrier_arrive(receive_barrier() + (1 - warpgroup) * 8);
+    if (L::kTurnArrivals == 128 || thread % 32 == 0) {
+      ptx::barrier_arrive(receive_barrier() + (1 - warpgroup) * 8);
+    }
   }
 
   /// Tells every CTA that loads into this stage that this warp is done with it.
@@ -252,10 +254,7 @@ struct Math {
         store_direct<kC, k16Bit>(p, scales, sums[0], row_a, row_b, 0, thread % 32);
         start(sums[0]);
       }
-      if (L::kLead > 0 && warpgroup == 1) {
-        __syncwarp();  // all lanes have read the scales
-        give_turn();
-      }
+      if (L::kLead > 0 && warpgroup == 1) give_turn();  // the scales have been read
       if (L::kLead == 0) next_tile();
       ++tiles_done;
     }
@@ -285,7 +284,7 @@ __global__ void __launch_bounds__(Layout<Choice::kConfig>::kThreads, Choice::kCo
   using L = Layout<kC>;
   extern __shared__ __align__(1024) std::uint8_t shared_memory[];
   if (p.start == Start::waiting) ptx::wait_for_producer_kernel();
-  const std::uint32_t shared = ptx::shared_address(shared_memory);
+  const std::uint32_t shared = ptx::kept(ptx::shared_address(shared_memory));
   const int warp = ptx::uniform(static_cast<int>(threadIdx.x) / 32);
   if (warp == L::kWarps - 1 && ptx::elected()) {
     ptx::prefetch_map(&map_a);
@@ -299,6 +298,7 @@ __global__ void __launch_bounds__(Layout<Choice::kConfig>::kThreads, Choice::kCo
   __syncthreads();
   if constexpr (L::kCluster > 1) ptx::cluster_arrive();
   if constexpr (L::kMulticast) ptx::cluster_wait();  // loads touch the neighbours' barriers
+  if (p.release_early && threadIdx.x == 0) ptx::release_dependent_kernel();
   if ((L::kMulticast || kC.persistent || p.start == Start::early) && ptx::elected())
     loader.fill(warp);
   __syncwarp();

@@ -29,11 +29,12 @@ struct Params {
   int raster;  // how many groups along A are walked before the next along B
   float factor;
   DataType out_type, bias_type;
-  Start start;        // early: until what is ahead has finished only weights are read
-  bool store_pairs;   // 16-bit y[m, n] and y[m, n + 1] may be stored at once for even n
-  bool store_eights;  // 16-bit y[m, n] to y[m, n + 7], for n a multiple of 8;
-                      // a persistent kernel then has a map of y
-  int stage_bytes;    // that arrive in a stage: less than its size where boxes are cut to M
+  bool release_early;  // the next kernel may start once all CTAs have, else at their last loads
+  Start start;         // early: until what is ahead has finished only weights are read
+  bool store_pairs;    // 16-bit y[m, n] and y[m, n + 1] may be stored at once for even n
+  bool store_eights;   // 16-bit y[m, n] to y[m, n + 7], for n a multiple of 8;
+                       // a persistent kernel then has a map of y
+  int stage_bytes;     // that arrive in a stage: less than its size where boxes are cut to M
 };
 
 /// Shared memory of one CTA, in bytes from a 1024-aligned base.
@@ -55,6 +56,9 @@ struct Layout {
   static constexpr int kLead = kC.persistent && kC.warpgroups == 2 && !kC.ping_pong ? kC.stages : 0;
   // The math warpgroups take turns.
   static constexpr bool kTurns = kC.ping_pong || kLead > 0;
+  // Arrivals that hand a turn over: a warp's, or where scales go with it every thread's. (One lane
+  // for a warp behind a barrier would do as well, but racecheck sees only what each thread says.)
+  static constexpr int kTurnArrivals = kLead > 0 ? 128 : 4;
   // Scales are handed round while the tile's last block is multiplied: 1 to 2%, and 3% the other
   // way with 64 x 64, where a block takes 128 cycles.
   static constexpr bool kLooksAhead = kC.split_k == 1 && kC.tile_a * kC.tile_b > 64 * 64;

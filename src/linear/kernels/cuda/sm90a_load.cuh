@@ -176,8 +176,8 @@ struct Loader {
       if (!kC.persistent && !L::kMulticast && stage < steps) first_load(stage);
     }
     if (L::kTurns && warp == 0) {
-      ptx::barrier_init(shared + L::kBarriers + 2 * kC.stages * 8, 4);
-      ptx::barrier_init(shared + L::kBarriers + 2 * kC.stages * 8 + 8, 4);
+      ptx::barrier_init(shared + L::kBarriers + 2 * kC.stages * 8, L::kTurnArrivals);
+      ptx::barrier_init(shared + L::kBarriers + 2 * kC.stages * 8 + 8, L::kTurnArrivals);
       ptx::fence_barrier_init();
     }
     if (kC.split_k > 1 && warp == 0) {
