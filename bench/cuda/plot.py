@@ -1,6 +1,6 @@
 """Draws a results file of all.py: time over M, a panel a layer, against the card's limit.
 
-    python3 bench/cuda/plot.py bench/results/h200-2026-11-22.json docs/h200.svg
+    python3 bench/cuda/plot.py bench/results/h200-2026-12-01.json docs/h200.svg
 
 The limit is the longer of reading the weights at the speed that a read loop reached in the same run
 and all operations at the tensor cores' peak by the datasheet.

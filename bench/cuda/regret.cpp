@@ -4,7 +4,7 @@
 //
 //   g++ -std=c++20 -O2 -Isrc -Iinclude -DFMT_HEADER_ONLY bench/cuda/regret.cpp \
 //       src/linear/plan/cuda_plan.cpp src/cost/devices.cpp -o regret
-//   ./regret h200 bench/results/h200-2026-11-22.json
+//   ./regret h200 bench/results/h200-2026-12-01.json
 #include <algorithm>
 #include <cmath>
 #include <cstdio>

@@ -1,6 +1,6 @@
 """Prints a results file of all.py as Markdown: one row a shape, and what it adds up to.
 
-    python3 bench/cuda/table.py bench/results/h200-2026-11-22.json
+    python3 bench/cuda/table.py bench/results/h200-2026-12-01.json
 """
 import json
 import math
