@@ -253,7 +253,7 @@ TEST(Plan, OfAGpuListsItsKernels) {
   EXPECT_TRUE(sm80);
   const std::string text = to_string(plan.value());
   EXPECT_NE(text.find("kernel x64 w64 s12: 64 tiles of 64 x 64"), std::string::npos) << text;
-  EXPECT_NE(text.find("out: 128 tokens, made for 8"), std::string::npos) << text;
+  EXPECT_NE(text.find("out: 128 tokens, made for 16"), std::string::npos) << text;
 
   const Result<Plan> ada = make_plan(128, 2048, 2048, 1, {}, "l4");
   ASSERT_TRUE(ada.ok());

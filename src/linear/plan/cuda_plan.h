@@ -23,19 +23,19 @@ struct CudaShape {
 };
 
 /// What the price is made from, beside the device table and each kernel's `Config::permille`.
-/// Fitted together to 215 shapes of an H200, the five published layers and ten beside them, of
-/// 2026-12-01 and, from 2,048 rows on, of 2026-11-22 too, so that picks are right first, by a
-/// margin, and prices second; a single one is no measurement.
+/// Fitted together (bench/cuda/fit.cpp) to 215 shapes of an H200, the five published layers and ten
+/// beside them, of 2026-12-01 and, from 2,048 rows on, of 2026-11-22 too, so that picks are right
+/// first, by a margin, and prices second; a single one is no measurement.
 struct CudaRates {
   double clock = 1.532e9;       // hertz, under load
   double macs = 4096;           // int8 multiply-adds an SM does in a cycle
-  double feed = 60.1;           // bytes a cycle from L2 into one SM
+  double feed = 60.7;           // bytes a cycle from L2 into one SM
   double feed_all = 7262;       // ... into all of them
-  double block = 295;           // cycles that a lone warpgroup takes for a block at least
-  double latency = 2650;        // cycles from asking for a block to having it
-  double memory_share = 0.893;  // of the datasheet's bandwidth, for large sizes
-  double start = 0.20e-6;       // seconds: launch, first block, the last stores
-  double cluster = 1.56e-6;     // more for a cluster: its launch, its barrier
+  double block = 286;           // cycles that a lone warpgroup takes for a block at least
+  double latency = 2571;        // cycles from asking for a block to having it
+  double memory_share = 0.884;  // of the datasheet's bandwidth, for large sizes
+  double start = 0.56e-6;       // seconds: launch, first block, the last stores
+  double cluster = 1.45e-6;     // more for a cluster: its launch, its barrier
   double finish = 31;           // cycles for each output of a math thread
 };
 
