@@ -358,13 +358,17 @@ void check_case(const Case& c, int index, std::mt19937& random, bool quick,
         count(matches(p, expected, y, kFill, who + " on few SMs",
                       [&](const Problem& q) { return launch(few, q, nullptr); }));
       }
-      count(matches(p, expected, y, kFill, who + " read early", [&](const Problem& q) {
-        must(cudaMemset(elsewhere.data, kFill, elsewhere.size), "memset");
-        Problem to = q;
-        to.y = elsewhere.data + before;
-        const cudaError_t launched = launch(plan, to, stream);
-        return launched == cudaSuccess ? launch_read_early(elsewhere, y, stream) : launched;
-      }));
+      for (const bool release_early : {false, true}) {
+        const std::string how = release_early ? " read from its start" : " read early";
+        plan.release_early = release_early;
+        count(matches(p, expected, y, kFill, who + how, [&](const Problem& q) {
+          must(cudaMemset(elsewhere.data, kFill, elsewhere.size), "memset");
+          Problem to = q;
+          to.y = elsewhere.data + before;
+          const cudaError_t launched = launch(plan, to, stream);
+          return launched == cudaSuccess ? launch_read_early(elsewhere, y, stream) : launched;
+        }));
+      }
       for (const Start start : {Start::early, Start::waiting}) {
         const std::string how = start == Start::early ? " early" : " waiting";
         count(matches(p, expected, y, kFill, who + how, [&](const Problem& q) {

@@ -64,6 +64,7 @@ struct LaunchPlan {
   int resident = 0;  // clusters that the device holds at once: what a persistent kernel launches
   int raster = 0;    // groups of A tiles walked before the next of B; 0: a default
   const WeightMaps* weights = nullptr;  // from `encode_weights`, or null: encoded at each launch
+  bool release_early = false;  // lets the next kernel start early whatever the weights' size
 };
 
 /// Readies a kernel on the current device, once: loads it, raises its shared-memory limit and says

@@ -206,7 +206,7 @@ cudaError_t launch(const LaunchPlan& plan, const Problem& p, cudaStream_t stream
   // Weights that take DRAM a while stream on across the launch: 14.1 us for 14.6 at 1x4096x14336,
   // 16.0 for 16.6 at 1x8192x8192, 6.5 for 6.8 at 1x6144x4096. Small ones lose by it, as one launch
   // after another comes and takes its share: 2.3 for 2.1 at 1x2048x2048, 3.5 for 2.8 at 64.
-  params.release_early = p.n * p.k > (std::int64_t{16} << 20);
+  params.release_early = plan.release_early || p.n * p.k > (std::int64_t{16} << 20);
   params.bias_type = p.bias_type;
   const bool is_16_bit = size_of(p.out_type) == 2;
   params.stage_bytes = (arriving_x + tile_w) * kBlockK;
