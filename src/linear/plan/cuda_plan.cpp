@@ -223,7 +223,10 @@ double early_gain(const Config& c, const CudaShape& s, const cost::GpuDevice& de
   // across the launch.
   if (c.persistent) return c.swap ? 2.3e-6 : 1e-6;
   if (s.m > 64) return c.split_k > 1 ? 0.7e-6 : -1e-6;
-  if (!c.swap) return c.ctas > 1 ? 0.1e-6 : 0.5e-6;
+  if (!c.swap) {  // most where the next grid takes the place of this one, CTA by CTA
+    if (load > 0.5 && load <= 0.7) return -0.45e-6;
+    return load > 0.7 && load <= 1 ? 0.8e-6 : 0.25e-6;
+  }
   if (c.ctas > 1 && load > 0.7 && load <= 1) return 1.6e-6;
   return c.ctas > 1 && s.k > 16'384 ? -1.1e-6 : 0.9e-6;
 }
