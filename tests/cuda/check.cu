@@ -360,12 +360,13 @@ void check_case(const Case& c, int index, std::mt19937& random, bool quick,
       }
       for (const bool release_early : {false, true}) {
         const std::string how = release_early ? " read from its start" : " read early";
-        plan.release_early = release_early;
+        LaunchPlan ahead = plan;
+        ahead.release_early = release_early;
         count(matches(p, expected, y, kFill, who + how, [&](const Problem& q) {
           must(cudaMemset(elsewhere.data, kFill, elsewhere.size), "memset");
           Problem to = q;
           to.y = elsewhere.data + before;
-          const cudaError_t launched = launch(plan, to, stream);
+          const cudaError_t launched = launch(ahead, to, stream);
           return launched == cudaSuccess ? launch_read_early(elsewhere, y, stream) : launched;
         }));
       }
