@@ -106,6 +106,7 @@ TEST(CudaPlan, GoldenPicks) {
   EXPECT_EQ(pick({96, 2048, 2048, 2, false}), "x64 W64 k2 s12");
   EXPECT_EQ(pick({160, 2048, 2048, 2, false}), "x64 w64 s12");
   EXPECT_EQ(pick({128, 18944, 3584}), "x128 w224 s4 p");
+  EXPECT_EQ(pick({130, 18944, 3584}), pick({192, 18944, 3584}));
   EXPECT_EQ(pick({64, 2048, 2048}), "x64 W64 k2 s12");
   EXPECT_EQ(pick({65, 2048, 2048}), "x80 W64 k2 s10");
   EXPECT_EQ(pick({96, 2048, 2048}), "x96 W64 k2 s9");

@@ -117,7 +117,7 @@ std::string cuda_refusal(const Config& c, const CudaShape& s) {
 }
 
 bool cuda_in_range(const Config& c, const CudaShape& s) {
-  if (s.m > 64 && s.m < 192 && is_wide(s)) {  // one row of many tiles: 0 to 14% before the others
+  if (s.m > 64 && s.m <= 128 && is_wide(s)) {  // one row of many tiles: 0 to 14% before the others
     return c.persistent && !c.swap && c.tile_a == 128 && c.cluster() == 1;
   }
   if (c.swap && !holds_all(c)) return s.m > 128 && s.m <= std::int64_t{2} * c.tile_b;
@@ -130,8 +130,9 @@ bool cuda_in_range(const Config& c, const CudaShape& s) {
   }
   if (s.m >= 1024 && c.tile_a * c.tile_b < 128 * 128) return false;
   if (s.m >= 1024 && s.m * s.n >= 2048 * 2048) return c.persistent && c.tile_a >= 128;
-  if (c.persistent) return s.m >= 192 && c.tail_b == 0;
-  if (s.m >= 192 && is_wide(s)) return false;  // three waves of tiles: up to 23% behind
+  // Rows of tiles are what counts: 129 rows take as long as 192 by tiles of 64.
+  if (c.persistent) return s.m >= (is_wide(s) ? 129 : 192) && c.tail_b == 0;
+  if (s.m > 128 && is_wide(s)) return false;  // three waves of tiles: up to 23% behind
   if (c.tile_a * c.tile_b >= 128 * 128) return s.m > 64;
   return s.m > 16;
 }
