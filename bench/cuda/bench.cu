@@ -10,10 +10,10 @@
 //           [MxNxK ...]
 //
 // --picked: the planner's pick alone. --ours: no peers. --only: of ours, those whose names hold one
-// of these, and all of them as dependent launches too. --normal: codes as a quantiser makes them of normal values, which take less power than
-// random ones. --chained: dependent launches of more than 512 rows too. --waiting: ours read
-// nothing before the launch ahead has finished, dependent ones too. --every-m: M from 1 to the last
-// number, for one N and K. What is published: all.py.
+// of these, and all of them as dependent launches too. --normal: codes as a quantiser makes them of
+// normal values, which take less power than random ones. --chained: dependent launches of more than
+// 512 rows too. --waiting: ours read nothing before the launch ahead has finished, dependent ones
+// too. --every-m: M from 1 to the last number, for one N and K. What is published: all.py.
 //
 // CUDA-graph replays. Cold: the launches of a graph walk through operand sets that together exceed
 // twice the L2 cache. Hot: one set again and again. Candidates are interleaved round by round, in

@@ -18,11 +18,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <initializer_list>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "linear/kernels/cuda/sm90a_configs.h"
@@ -122,6 +124,7 @@ struct Fit {
       }
     }
   }
+  /// As cuda_plan.cpp ranks it.
   [[nodiscard]] double launched(const Timed& t, bool early) const {
     const double plain = t.price * factor[t.kernel];
     return early ? std::max(plain / 2, plain - std::max(0.0, t.gain)) : plain;
